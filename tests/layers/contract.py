@@ -1,4 +1,4 @@
-"""What the tests of the contract share: every layer, a batch, the loss with its chance fixed."""
+"""Shared code of the contract tests: parametrisations over all layers, a batch, and the loss with a fixed seed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,18 +25,18 @@ def batch(shape: tuple[int, ...] = (6,), num_classes: int = V, dtype: torch.dtyp
 
 
 def sharpened(layer: OutputLayer) -> OutputLayer:
-    """Parameters as after training: far from uniform, every bias in use."""
+    """Perturb the parameters as training would: far from uniform, with every bias non-zero."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter += 0.7 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
     if isinstance(layer, SamplingLayer):
-        layer.proposal.update(layer.weight, layer.bias)  # else the next loss would, and loss_of undo it
+        layer.proposal.update(layer.weight, layer.bias)  # otherwise the next loss would do it and loss_of would undo it
     return layer.eval().train()
 
 
 def loss_of(layer: OutputLayer, *args: Tensor, **options) -> Tensor:
-    """The loss with its chance, where it has any, fixed, and what a proposal learns of it undone."""
+    """Return the loss with a fixed seed, and restore the buffers that a proposal adapts."""
     torch.manual_seed(3)
     with buffers_kept(layer):
         return layer(*args, **options)
@@ -47,12 +47,12 @@ def buffers_kept(layer: OutputLayer) -> Iterator[None]:
     before = [(buffer, buffer.clone()) for buffer in layer.buffers()]
     yield
     for buffer, values in before:
-        if not torch.equal(buffer, values):  # writing the same would spoil the graph that has saved them
+        if not torch.equal(buffer, values):  # a redundant write would invalidate the buffers saved for backward
             buffer.copy_(values)
 
 
 def gradients(layer: OutputLayer, hidden: Tensor, loss: Tensor) -> dict[str, Tensor]:
-    """Of hidden vectors and parameters; what a proposal learns in a backward pass is undone."""
+    """Return dense gradients for the hidden vectors and parameters; restore the buffers that backward adapts."""
     named = dict(layer.named_parameters())
     with buffers_kept(layer):
         found = torch.autograd.grad(loss, [hidden, *named.values()], materialize_grads=True)

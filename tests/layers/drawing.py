@@ -1,4 +1,4 @@
-"""What tests of layers that sample share: a layer of which no parameter is at its start, and its formula row by row."""
+"""Shared code of the tests of sampling layers: a layer with random parameters, and its formula checked row by row."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ COUNTS = [50, 1, 7, 30, 2, 9, 9, 120, 4, 3, 60, 5]
 
 
 class Given(UnigramProposal):
-    """Draws these ids, (n,) for all rows or (N, n), whatever their probability."""
+    """A proposal that always draws the given ids, (n,) for all rows or (N, n), whatever their probability."""
 
     given: Tensor
 
@@ -50,9 +50,9 @@ def arrays(layer: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_formula(layer: Any, oracle: Callable[..., Any], *, neutral: bool = False) -> None:
-    """Loss and gradients of a layer of 9 samples are the oracle's for the samples drawn, with repeats and hits.
+    """Check that a layer's loss and gradients for 9 samples, with repeats and hits, equal the oracle's.
 
-    neutral: whether the method takes no notice of how often a class is to be expected: the oracle is told once.
+    neutral: whether the method ignores expected counts: the oracle is then given 1 for each class.
     """
     hidden, target = some_rows()
     target[:2] = 7  # likely to be drawn
@@ -66,8 +66,8 @@ def check_formula(layer: Any, oracle: Callable[..., Any], *, neutral: bool = Fal
     of_target = samples.log_expected_count_of(layer.proposal.log_prob(target)[:, None], drawn).squeeze(1)
     ids, expected = samples.ids.expand(n, -1).tolist(), samples.log_expected_count.exp().expand(n, -1)
     if layer.replacement:
-        assert any(len(set(row)) < len(row) for row in ids)  # repeats,
-    assert any(t in row for t, row in zip(target.tolist(), ids, strict=True))  # and hits are in the test
+        assert any(len(set(row)) < len(row) for row in ids)  # there are repeats
+    assert any(t in row for t, row in zip(target.tolist(), ids, strict=True))  # and hits
     truth = [np.zeros(tuple(each.shape)) for each in found]
     for i in range(n):
         often, own = ([1.0] * 9, 1.0) if neutral else (expected[i].tolist(), float(of_target[i].exp()))

@@ -1,4 +1,4 @@
-"""Small layers with random parameters, and layers that were trained on text, judged on text that they have not seen."""
+"""Small layers with random parameters, and layers trained on text and evaluated on held-out text."""
 
 from collections import Counter
 from functools import cache
@@ -36,18 +36,18 @@ def penn_treebank(part: str, num_classes: int, words: int) -> Tensor:
 
 
 class Held(NamedTuple):
-    """What a trained layer is like on held-out text."""
+    """Statistics of a trained layer on held-out text."""
 
     distance: float  # mean |log Z - usual|
     loss: float  # mean -log p of the targets
-    score: float  # mean of the unnormalised scores' opposite
+    score: float  # mean negated unnormalised log-probability of the targets
 
 
 @cache
 def held_out(name: str, *, num_classes: int = 500, steps: int = 300, partition: int = 0, **options) -> Held:
-    """Train a small model of the next word given two, and look at its layer on other text.
+    """Train a small trigram model and evaluate its layer on held-out text.
 
-    With `partition`, for target sampling, a batch is from one partition with so many candidates.
+    With `partition`, for target sampling, each batch comes from one partition with that many candidates.
     """
     train = penn_treebank("train", num_classes, 200_000)
     held = penn_treebank("valid", num_classes, 10_000)

@@ -1,8 +1,8 @@
-"""Every option of every layer that samples, brought to its optimum on a toy, beside the distribution it claims there.
+"""Every option of every sampling layer, optimised on a toy problem and compared with its claimed optimum.
 
-The toy has one hidden vector, so a layer is its biases and the truth is one distribution P. A layer starts at what it
-claims and follows the mean gradient over many draws, with steps that would take it anywhere: where the claim is wrong,
-it leaves. What is learnt is the mean of its later half.
+The toy has a single hidden vector, so the layer reduces to its biases and the truth to one distribution P. A layer
+starts at its claimed optimum and follows the mean gradient over many draws, with steps large enough to reach any
+point: where the claim is wrong, the layer moves away. The result is the mean over the later half of the steps.
 """
 
 import itertools
@@ -33,7 +33,7 @@ P = torch.tensor([0.4, 0.2, 0.12, 0.1, 0.07, 0.05, 0.04, 0.02], dtype=torch.floa
 V = len(P)
 COUNTS = (1000 * P).tolist()
 ZERO = 4  # the class that one proposal never draws
-# what follows two contexts, of which all classes are equally likely to be the target's
+# counts of the classes that follow contexts 0 and 1; contexts are drawn independently of targets
 FOLLOWING = [0] * V + [1] * V, [*range(V)] * 2, [90, 1, 30, 5, 5, 9, 1, 9, 9, 60, 1, 30, 9, 1, 9, 1]
 PROPOSALS: dict[str, Callable[[], Proposal]] = {
     "uniform": lambda: UniformProposal(V),
@@ -42,22 +42,22 @@ PROPOSALS: dict[str, Callable[[], Proposal]] = {
     "zero": lambda: UnigramProposal([0 if w == ZERO else count for w, count in enumerate(COUNTS)], power=1),
     "bigram": lambda: BigramProposal(COUNTS, FOLLOWING),
 }
-QUICK, NIGHTLY = 0.2, 0.5  # how many batches or rows a step takes, of 100 batches or 20,000 rows
-CHANCE = {"by row": 0.006, "shared": 0.04, "in batch": 0.015}  # total variation that all draws leave, by far
+QUICK, NIGHTLY = 0.2, 0.5  # share of 100 batches or 20,000 rows that each step uses
+CHANCE = {"by row": 0.006, "shared": 0.04, "in batch": 0.015}  # generous bounds on total variation due to sampling
 
-Case = Mapping[str, Any]  # an option of each axis
+Case = Mapping[str, Any]  # one option from each axis
 Axes = Mapping[str, Sequence[Any]]
 
 
 class Method(NamedTuple):
-    """A way to train, its options, and what its biases are at its optimum."""
+    """A training method, its options and the biases at its optimum."""
 
     make: Callable[..., OutputLayer]  # with in_features, a proposal or V, and options
     biases: Callable[[Tensor, Case], Tensor]  # given log Q (V,) and the case
-    level: Callable[[Case], bool]  # whether the biases themselves are claimed, or all but a shift
+    level: Callable[[Case], bool]  # whether the biases are claimed exactly, or only up to a shift
     axes: Axes
-    allowed: Callable[[Case], float]  # total variation that finite numbers of draws leave
-    of_unseen: str = "stays"  # what becomes of a class that is never drawn: it "stays", or "rises"
+    allowed: Callable[[Case], float]  # total variation allowed for finite numbers of draws
+    of_unseen: str = "stays"  # the bias of a class that is never drawn "stays" or "rises"
 
 
 def log_p(log_q: Tensor, case: Case) -> Tensor:
@@ -85,17 +85,17 @@ def of_samples(
     of_unseen: str = "stays",
     **options: Any,
 ) -> Method:
-    """A method that draws.
+    """Return the Method of a layer that draws samples.
 
     Args:
         make: the layer's class.
-        biases: as of Method.
-        level: likewise, for every case.
-        bias: total variation that k draws leave, times k: of an estimator.
-        distinct: the same of draws without replacement, where that only nearly keeps the claim.
-        axes: as of Method.
-        of_unseen: likewise.
-        options: of the layer, the same in every case.
+        biases: as in Method.
+        level: as in Method, the same for every case.
+        bias: total variation due to the bias of an estimator from k draws, times k.
+        distinct: the same for draws without replacement, with which the claim holds only approximately.
+        axes: as in Method.
+        of_unseen: as in Method.
+        options: layer options that are the same in every case.
     """
 
     def allowed(case: Case) -> float:
@@ -110,7 +110,7 @@ METHODS = {
     "sampled, target corrected": of_samples(SampledSoftmax, distinct=0.06, correct_target=True),
     "nce": of_samples(NoiseContrastiveEstimation, level=True),
     "blackout": of_samples(BlackOut, distinct=0.03),
-    # without replacement a class is drawn less often than k Q: that is no part of what is claimed
+    # without replacement a class is drawn less often than k Q, which the claim does not cover
     "negative sampling": of_samples(
         NegativeSampling,
         lambda log_q, case: P.log() - torch.log1p(-P) - log_q - math.log(case["k"]),
@@ -134,7 +134,7 @@ METHODS = {
         effective_samples=None,
         of_unseen="rises",
     ),
-    # a row whose draws are worth too little takes all classes: nearer than without, and exact where none suffices
+    # rows with too small an effective sample size use all classes: closer than unguarded, and exact if all rows do
     "importance, guarded": of_samples(
         ImportanceSampledSoftmax,
         bias=1.3,
@@ -178,14 +178,14 @@ METHODS = {
 
 
 def fits(case: Case) -> bool:
-    """Whether a method takes these options together, and claims something of them."""
+    """Return whether a method accepts this combination of options and makes a claim for it."""
     if case.get("drawn") == "in batch":  # the targets are draws from P with replacement
         return case["proposal"] == "unigram" and case["replacement"]
     return case.get("replacement", True) or case["k"] < V - 1
 
 
 def cases_of(method: str) -> list[Case]:
-    """Every combination of a method's options."""
+    """Return every valid combination of a method's options."""
     axes = METHODS[method].axes
     return [case for each in itertools.product(*axes.values()) if fits(case := dict(zip(axes, each, strict=True)))]
 
@@ -195,7 +195,7 @@ def pairs_of(case: Case) -> set[tuple[tuple[str, Any], ...]]:
 
 
 def few_cases_of(method: str) -> list[Case]:
-    """Combinations that hold every pair of options that can stand together, found greedily."""
+    """Return a greedily chosen subset of the cases that covers every valid pair of options."""
     cases, chosen = cases_of(method), list[Case]()
     missing = set[tuple[tuple[str, Any], ...]]().union(*map(pairs_of, cases))
     while missing:
@@ -212,7 +212,7 @@ def learnt(
     steps: int,
     truth: Tensor = P,
 ) -> Tensor:
-    """Return the biases (V,), or the table that serves as such, that the mean gradient over batches leads to."""
+    """Return the biases (V,), or the table used in their place, after descent along the mean gradient over batches."""
     generator = torch.Generator().manual_seed(1)
     torch.manual_seed(2)
     parameter = layer.get_parameter("weight" if layer.bias is None else "bias")
@@ -236,14 +236,14 @@ def learnt(
 
 
 def distance(level: bool, moved: Tensor, truth: Tensor) -> float:
-    """The total variation between the truth and what the biases say it is, by how far they moved from their claim."""
+    """Return the total variation between the truth and the learnt distribution, given how far the biases moved."""
     if level:
         return float((truth * moved.expm1()).abs().sum() / 2)
     return float(((truth.log() + moved).softmax(0) - truth / truth.sum()).abs().sum() / 2)
 
 
 def off(name: str, case: Case, effort: float, *, fault: Callable[[Draws], Draws] | None = None) -> tuple[float, float]:
-    """How far a method's optimum is from its claim, and how far it may be."""
+    """Return the distance of a method's optimum from its claim, and the allowed distance."""
     method, options, proposal = METHODS[name], dict(case), None
     positives, drawn = options.pop("positives"), options.pop("drawn", "by row")
     size, number, contexts = int(20_000 * effort), 1, 0
@@ -255,7 +255,7 @@ def off(name: str, case: Case, effort: float, *, fault: Callable[[Draws], Draws]
         if drawn == "in batch":
             size = max(2, (case["k"] + 1) // positives)
             options["in_batch"] = True
-            case = {**case, "k": (size - 1) * positives}  # a row's own are none of its samples
+            case = {**case, "k": (size - 1) * positives}  # a row's own targets are not among its samples
         elif "effective_samples" in case:
             options["max_samples"] = 4 * case["k"]
     if drawn != "by row" or "tail" in case:
@@ -275,7 +275,7 @@ def off(name: str, case: Case, effort: float, *, fault: Callable[[Draws], Draws]
             yield target if positives == 1 else target.view(size, positives), context
 
     moved = learnt(layer, start, batches, steps=8 if effort == QUICK else 16) - start
-    if not seen.all():  # it is no part of the claim, and may not spoil the others'
+    if not seen.all():  # unseen classes are outside the claim and must not affect the others
         assert moved[~seen] > 0.1 if method.of_unseen == "rises" else moved[~seen] == 0
     noise = CHANCE[drawn] * (1 / math.sqrt(effort) - 1)
     return distance(method.level(case), moved[seen], P[seen]), method.allowed(case) + noise

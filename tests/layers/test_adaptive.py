@@ -1,4 +1,4 @@
-"""Adaptive softmax against probabilities written class by class, and against torch's."""
+"""Adaptive softmax against probabilities computed class by class, and against torch's."""
 
 import copy
 
@@ -101,10 +101,10 @@ def test_no_cutoffs_are_the_full_softmax() -> None:
     torch.testing.assert_close(layer(hidden, target), full(hidden, target))
 
 
-# --- beside torch's ---
+# --- comparison with torch ---
 
 
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # as torch's own does at div_value 4
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")  # raised by torch's own at div_value 4
 @pytest.mark.numerics
 @pytest.mark.parametrize("head_bias", [False, True])
 @pytest.mark.parametrize("div_value", [4.0, 2.0, 1.5])
@@ -119,7 +119,7 @@ def test_from_torch_gives_equal_outputs(head_bias: bool, div_value: float) -> No
     torch.testing.assert_close(layer.log_prob(hidden), peer.log_prob(hidden))
     assert torch.equal(layer.topk(hidden, 1)[1].squeeze(1), peer.predict(hidden))
     if div_value == 4:
-        return  # torch's last cluster has width 0, and ours 1
+        return  # torch's last cluster has width 0, ours has width 1
     assert layer.num_parameters == sum(p.numel() for p in peer.parameters())
     for mine, theirs in zip(
         torch.autograd.grad(layer(hidden, target), [hidden, layer.head_weight, *layer.tail_weights]),
@@ -154,7 +154,7 @@ def test_to_torch_gives_equal_outputs(head_bias: bool, ordered: bool) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("div_value", [4.0, 1.5])
 def test_from_torch_and_back(div_value: float, dtype: torch.dtype) -> None:
-    """Also at div_value 4, where torch's last cluster is 0 wide."""
+    """The round trip also holds at div_value 4, where torch's last cluster has width 0."""
     peer = nn.AdaptiveLogSoftmaxWithLoss(24, 50, [5, 13, 30], div_value, True, dtype=dtype)
     back = AdaptiveSoftmax.from_torch(peer).to_torch()
     assert back.state_dict().keys() == peer.state_dict().keys()
@@ -187,7 +187,7 @@ def test_from_torch_copies() -> None:
     assert peer.head.weight.abs().max() > 0
 
 
-# --- what is not reached ---
+# --- clusters without targets ---
 
 
 def test_clusters_that_no_row_reaches_have_no_gradient() -> None:
@@ -207,7 +207,7 @@ def test_backward_twice_gives_the_same_twice() -> None:
 
 @pytest.mark.numerics
 def test_targets_far_from_likely_keep_their_log_probability() -> None:
-    """Probabilities underflow where log-probabilities do not."""
+    """Log-probabilities stay finite where probabilities underflow."""
     layer = AdaptiveSoftmax(2, 4, [2], head_bias=False, tail_bias=False, dtype=torch.float32)
     with torch.no_grad():
         layer.head_weight.copy_(torch.tensor([[200.0, 0], [0, 0], [0, 0]]))
@@ -259,7 +259,7 @@ def test_state_carries_order_and_cutoffs() -> None:
     other.load_state_dict(state)
     hidden = rows_of(3)
     assert torch.equal(other.log_prob(hidden), layer.log_prob(hidden))
-    other.reset_parameters()  # and the order stays
+    other.reset_parameters()  # the order is kept
     assert other.ranks.order is not None and other.ranks.order.tolist() == ORDER.tolist()
     meta = layer_of().to("meta")
     meta.load_state_dict(state, assign=True)
@@ -269,7 +269,7 @@ def test_state_carries_order_and_cutoffs() -> None:
 
 
 def test_automatic_cutoffs_are_those_of_the_counts() -> None:
-    counts = np.roll((1e6 / np.arange(1, 5001)).astype(np.int64), 7)  # ids need no order
+    counts = np.roll((1e6 / np.arange(1, 5001)).astype(np.int64), 7)  # ids need not be sorted by frequency
     falling = np.sort(counts)[::-1]
     assert AdaptiveSoftmax.from_vocabulary(64, counts).cutoffs == cheapest_cutoffs(falling, 64)
     dear = StepCost(call=1.0)
@@ -300,7 +300,7 @@ def test_costs_are_what_is_counted() -> None:
 
 
 def test_memory_is_bounded_where_all_targets_are_rare() -> None:
-    """512 rows over 200,000 classes would be 400 MB of logits."""
+    """Logits of 512 rows over 200,000 classes would take 400 MB."""
     layer = AdaptiveSoftmax(16, 200_000, [100], dtype=torch.float32)
     hidden = rows_of(512, 16, dtype=torch.float32)
     with torch.profiler.profile(profile_memory=True) as profile:

@@ -1,4 +1,4 @@
-"""Adaptive importance sampling: the formula, what a step teaches the proposal and when, and that it pays."""
+"""Adaptive importance sampling: the formula, when and how the proposal adapts, and the benefit of adaptation."""
 
 import copy
 import math
@@ -23,7 +23,7 @@ TARGET = torch.tensor([2, 0, 4, 4, 1, 11])
 
 
 class Scripted(BigramProposal):
-    """Draws what it is told, block by block."""
+    """A proposal that draws the given blocks in turn."""
 
     blocks: list[Tensor]
 
@@ -57,7 +57,7 @@ def rows_of() -> Tensor:
 
 
 def stated(layer: AdaptiveImportanceSampledSoftmax) -> Tensor:
-    """(V + 1, V) all of Q: after each class, and after none."""
+    """Return log Q (V + 1, V): the last V rows are for each previous class, the first for none."""
     return layer.proposal.log_prob(torch.arange(V).expand(V + 1, -1), torch.arange(-1, V))
 
 
@@ -69,7 +69,7 @@ def test_loss_and_gradients_are_the_formula_with_each_rows_own_proposal() -> Non
     truth = oracles.BigramOracle(TOKENS, V)
     drawn = np.stack([np.random.default_rng(i).choice(V, 20) for i in range(N)])
     layer, hidden = scripted(drawn, num_samples=20, effective_samples=0.5), rows_of()
-    with ops.using(guarded_draws="torch"):  # which asks the proposal
+    with ops.using(guarded_draws="torch"):  # this backend calls the proposal
         loss = layer(hidden, TARGET, context=CONTEXT, reduction="none")
     loss.sum().backward()
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr]
@@ -87,7 +87,7 @@ def test_loss_and_gradients_are_the_formula_with_each_rows_own_proposal() -> Non
 
 
 def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
-    """Two blocks, of which some rows take one: W is what a row drew in all, each class once."""
+    """Some rows draw one block and some two; W is the set of distinct classes that a row drew."""
     truth = oracles.BigramOracle(TOKENS, V)
     first = np.stack([np.random.default_rng(i).integers(0, V, 4) for i in range(N)])
     second = np.stack([np.random.default_rng(i + N).integers(0, V, 4) for i in range(N)])
@@ -112,7 +112,7 @@ def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
     before = layer.proposal.unigram_share(CONTEXT)
     for i, h in enumerate(CONTEXT.tolist()):
         assert before[i].item() == pytest.approx(truth.share.get(h, 1.0), rel=1e-12)
-    with ops.using(guarded_draws="torch"):  # which asks the proposal
+    with ops.using(guarded_draws="torch"):  # this backend calls the proposal
         layer(hidden, TARGET, context=CONTEXT).backward()
     drawn = []
     for i in range(N):
@@ -141,7 +141,7 @@ def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
 
 
 def truth_row(history: int) -> dict[int, int]:
-    """What followed a history, and how often: the bins are those of the counts."""
+    """Return the counts of the classes that followed a history, which determine its bin."""
     row: dict[int, int] = {}
     for previous, following in pairwise(TOKENS):
         if previous == history:
@@ -156,7 +156,7 @@ def test_moves_keep_each_table_at_one() -> None:
         layer(rows_of(), TARGET, context=CONTEXT).backward()
     after = stated(layer)
     torch.testing.assert_close(after.exp().sum(1), torch.ones(V + 1, dtype=torch.float64), rtol=1e-10, atol=0)
-    assert (after - before).abs()[torch.tensor([0, 1, 2, 4, 6])].amax(1).min() > 0.1  # after the contexts, and none
+    assert (after - before).abs()[torch.tensor([0, 1, 2, 4, 6])].amax(1).min() > 0.1  # for contexts and for none
 
 
 # --- when it adapts ---
@@ -185,7 +185,7 @@ def test_a_rate_of_zero_keeps_the_proposal() -> None:
 
 
 def test_compiled_code_adapts_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator runs the loss twice, forward and again backward: with the same draws, and one adaptation."""
+    """The operator runs the loss in forward and again in backward, with the same draws and a single adaptation."""
     torch.compiler.reset()
     layer = layer_of(num_samples=8)
     calls = []
@@ -217,7 +217,7 @@ def test_a_spoilt_row_teaches_nothing() -> None:
 
 @pytest.mark.parametrize("scale", [300.0, 1000.0])
 def test_logits_of_thousands_spoil_no_table(scale: float) -> None:
-    """Classes that drew together are thousands of nats apart: what little is left of one overflows where it divides."""
+    """Classes drawn together are thousands of nats apart, so dividing by the underflowing share of one overflows."""
     torch.manual_seed(0)
     tokens = torch.randint(50, (2000,))
     layer = AdaptiveImportanceSampledSoftmax(8, BigramProposal.from_tokens(tokens.numpy(), 50), num_samples=16)
@@ -242,11 +242,11 @@ def test_what_it_has_learnt_travels_in_the_state() -> None:
     assert torch.equal(stated(layer), stated(layer_of())) and torch.equal(stated(twin), stated(other))
 
 
-# --- that it pays ---
+# --- the benefit ---
 
 
 def test_it_follows_a_model_that_the_text_does_not_foretell() -> None:
-    """Targets follow other bigrams than the text that the proposal was made of: KL and samples fall below the fixed."""
+    """Targets follow other bigrams than the proposal's text: KL and samples drop below those of a fixed proposal."""
     generator = np.random.default_rng(0)
     classes, rows = 60, 128
     truth = torch.from_numpy(generator.dirichlet(np.full(classes, 0.1), classes))
@@ -283,7 +283,7 @@ def test_it_follows_a_model_that_the_text_does_not_foretell() -> None:
 
 @pytest.mark.parametrize("backend", ["torch", "compiled"])
 def test_it_trains_in_half_precision(backend: str) -> None:
-    """To nearly the loss of float64, draws and moves included; the table of an output layer has 8 bits of mantissa."""
+    """The loss nears that of float64, including draws and adaptation, although the table has an 8-bit mantissa."""
     classes, rows = 200, 512
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(rows, 16, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""BlackOut: its formula, logits far out, and what it becomes when every class is drawn."""
+"""BlackOut: its formula, extreme logits, and its limit when every class is drawn."""
 
 import math
 from functools import partial
@@ -49,7 +49,7 @@ def test_with_every_class_drawn_it_is_made_of_the_full_softmax(shared: bool) -> 
 
 
 def test_with_every_class_drawn_the_truth_is_the_optimum() -> None:
-    """The mean of the gradient over targets, each as often as the model says, is 0: no sampling, so no error."""
+    """The mean gradient over targets drawn from the model is exactly 0, since nothing is sampled."""
     layer, (hidden, _) = every_class(), some_rows(1)
     probability = layer.log_prob(hidden)[0].detach().exp()
     losses = layer(hidden.expand(V, -1), torch.arange(V), reduction="none")
@@ -58,7 +58,7 @@ def test_with_every_class_drawn_the_truth_is_the_optimum() -> None:
 
 
 def test_it_points_where_maximum_likelihood_does() -> None:
-    """The mean over many draws, of a model as after training, at a frequent target and a rare one."""
+    """The mean gradient over many draws, for parameters as after training, at a frequent target and a rare one."""
     layer = trained(BlackOut, UnigramProposal(COUNTS, power=0.4), num_samples=8, shared=False)
     hidden = some_rows(1, seed=2)[0].detach()
     for target in (7, 1):
@@ -71,7 +71,7 @@ def test_it_points_where_maximum_likelihood_does() -> None:
 
 
 def test_a_shift_of_all_scores_changes_nothing() -> None:
-    """Since p is a softmax: its parts sum to 1, and the gradients of the scores to 0."""
+    """p is a softmax, so it sums to 1 and the gradients for the scores sum to 0."""
     layer, (hidden, target) = trained(BlackOut, num_samples=9), some_rows()
     losses = []
     for shift in (0.0, 50.0):
@@ -83,11 +83,11 @@ def test_a_shift_of_all_scores_changes_nothing() -> None:
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-10, atol=0)
 
 
-# --- far out ---
+# --- extreme logits ---
 
 
 def far_out(scores: list[float], samples: list[int], dtype: torch.dtype) -> tuple[float, Tensor]:
-    """The loss of class 0 against samples at these scores, every class as likely, and its gradient in the scores."""
+    """Return the loss of class 0 against samples with these scores, under a uniform Q, and its gradient."""
     layer = BlackOut(1, Given(samples, [1] * len(scores)), num_samples=len(samples), dtype=dtype)
     with torch.no_grad():
         layer.weight.zero_()
@@ -101,10 +101,10 @@ def far_out(scores: list[float], samples: list[int], dtype: torch.dtype) -> tupl
 @pytest.mark.parametrize("gap", [0.0, 5.0, 20.0, 40.0, 100.0, 800.0, 1e4])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
 def test_a_sample_with_all_of_the_mass(gap: float, again: bool, dtype: torch.dtype) -> None:
-    """1 - p of the largest is e^(-gap) and far below rounding: loss and gradient in closed form, by logs of sums."""
+    """1 - p of the largest is e^(-gap), far below rounding error: loss and gradient in closed form by log-sum-exp."""
     loss, gradient = far_out([0.0, gap, -1.0], [1, 2, 1] if again else [1, 2], dtype)
     log_sum, times = np.logaddexp.reduce, 2 if again else 1
-    rest = [0.0, -1.0] + [gap] * (times - 1)  # what stands beside one draw of class 1
+    rest = [0.0, -1.0] + [gap] * (times - 1)  # all terms other than one draw of class 1
     total = log_sum([*rest, gap])
     expected = total - times * (log_sum(rest) - total) - (log_sum([0.0, *[gap] * times]) - total)
     assert loss == pytest.approx(expected, rel=2e-6 if dtype == torch.float32 else 1e-12)
@@ -123,7 +123,7 @@ def test_a_sample_with_all_of_the_mass(gap: float, again: bool, dtype: torch.dty
 
 
 def test_nothing_but_hits() -> None:
-    """Three candidates that are all the target: each is it with probability 1/3, whatever the scores."""
+    """Three candidates that are all the target: each has probability 1/3, whatever the scores."""
     loss, gradient = far_out([0.3, 0.1], [0, 0], torch.float64)
     assert loss == pytest.approx(math.log(3) + 2 * math.log(3 / 2)) and gradient.abs().max() < 1e-15
 

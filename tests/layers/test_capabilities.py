@@ -1,4 +1,4 @@
-"""What is asked of any layer beyond the contract: by its capabilities, never by its class."""
+"""Optional capabilities of layers beyond the contract, queried by capability and never by class."""
 
 from inspect import signature
 from itertools import islice
@@ -67,7 +67,7 @@ def test_a_layer_is_rebuilt_from_its_state(name: str, options: dict[str, Any]) -
 def test_no_vectors_are_trained_for_a_layer_that_has_a_state() -> None:
     spec = LayerSpec("hierarchical", {"tree": "clustered"})
     states = [spec.build_for(D, text(seed)).state_dict() for seed in (0, 1)]
-    assert not torch.equal(states[0]["tree_children"], states[1]["tree_children"])  # or the test is blind
+    assert not torch.equal(states[0]["tree_children"], states[1]["tree_children"])  # otherwise the test checks nothing
     again = spec.rebuild(D, WORDS, states[1])
     assert torch.equal(again.state_dict()["tree_children"], states[1]["tree_children"])
 
@@ -133,7 +133,7 @@ def test_what_a_step_touches_is_what_the_layer_says(name: str, sparse: bool) -> 
     case = LayerCase(name, words=name == "cnn")
     layer = case.build(D, 5000, **({} if sparse else {"sparse": False}))
     hidden, _ = batch((3,))
-    target = torch.as_tensor(np.argsort(-shuffled_zipf(5000))[:3].copy())  # frequent: rare ones' clusters cost
+    target = torch.as_tensor(np.argsort(-shuffled_zipf(5000))[:3].copy())  # frequent ones: rare ones touch clusters
     layer(hidden, target).backward()
     gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
     touched = sum(
@@ -161,7 +161,7 @@ def test_statistics_of_trees_and_classes() -> None:
 @pytest.mark.parametrize("tau", [1, 3, 7, 1000])
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_candidates_are_those_of_the_partition_of_a_batch(tau: int, size: int) -> None:
-    """A partition is as many whole batches as have τ distinct targets or fewer, found here a batch at a time."""
+    """A partition is the longest run of whole batches with at most τ distinct targets, found here batch by batch."""
     stream = np.random.default_rng(tau).zipf(1.3, 200) % V
     batches = np.array_split(stream, -(-200 // size))
     cut: list[list[set[int]]] = [[]]
@@ -222,7 +222,7 @@ def test_draws_for_targets_that_are_none_are_refused(wrong: int) -> None:
         build("sampled", D, COUNTS).draw(torch.zeros(2, D), torch.tensor([1, wrong]))  # type: ignore[operator]
 
 
-# --- spreading over machines ---
+# --- sharding over processes ---
 
 
 WHOLE = {
@@ -233,7 +233,7 @@ WHOLE = {
     "sampled-random-fourier": "depends on the whole table",
     "partial-index": "without an index",
 }
-"""Cases that cannot be spread, and what they say."""
+"""Cases that cannot be sharded, and part of their error messages."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -254,7 +254,7 @@ def test_every_tensor_is_cut_or_replicated(case: LayerCase) -> None:
 def test_log_z_is_the_log_sum_exp_of_the_ranks() -> None:
     layer, (hidden, target) = build("full", D, COUNTS, dtype=torch.float64), batch()
     weight, bias = layer.weight, layer.bias
-    cuts = [(0, 11), (11, 11), (11, V)]  # one rank has no class
+    cuts = [(0, 11), (11, 11), (11, V)]  # one rank has no classes
     parts = [
         linear_cross_entropy([Part(hidden, weight[first:end], bias[first:end])], target - first) for first, end in cuts
     ]
@@ -295,6 +295,6 @@ def test_a_table_that_lookups_rewrite_is_not_tied(case: LayerCase) -> None:
     layer.tie_weights(embedding)  # type: ignore[operator]
     _, target = batch()
     loss = layer(embedding(target), target)
-    embedding(target + 1)  # two lookups, one between a loss and its backward
+    embedding(target + 1)  # a second lookup, between a loss and its backward pass
     loss.backward()
     assert layer.weight is embedding.weight and layer.weight.grad is not None

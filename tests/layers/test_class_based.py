@@ -1,4 +1,4 @@
-"""Class-based softmax beside brute force, beside the full softmax where they coincide, and what its search may skip."""
+"""Class-based softmax against brute force, against the full softmax where they coincide, and its search's pruning."""
 
 import autograd
 import numpy as np
@@ -44,7 +44,7 @@ def test_log_probabilities_are_those_of_the_formula() -> None:
     for row, found in zip(hidden.detach().numpy(), layer.log_prob(hidden), strict=True):
         expected = np.array(class_based_log_prob(row, RAGGED, *arrays(layer)))
         np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-12)
-        # the oracle tells: another class, a swapped pair of ids and a flipped sign are other distributions
+        # the oracle discriminates: another class, swapped ids or a flipped sign give other distributions
         assert np.abs(expected - class_based_log_prob(row, [2, 0, 0, 1, 0, 2, 0, 3, 0], *arrays(layer))).max() > 0.1
         assert np.abs(expected - class_based_log_prob(-row, RAGGED, *arrays(layer))).max() > 0.1
 
@@ -95,7 +95,7 @@ def test_sparse_gradients_suit_the_optimisers(name: str) -> None:
     layer(rows_of(3), torch.tensor([1, 3, 6])).backward()
     optimizer.step()
     moved = [w for w in range(9) if not torch.equal(layer.weight[w], other.weight[w])]
-    assert moved == [1, 2, 4, 6, 7]  # the class of one word, 3, has nothing to learn within
+    assert moved == [1, 2, 4, 6, 7]  # the one-word class, 3, has nothing to learn inside it
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(0, 10**6), st.integers(1, 20))

@@ -15,7 +15,7 @@ def test_an_item_of_probability_0_is_a_finite_loss(correct_target: bool) -> None
     log_prob = torch.tensor([-torch.inf, -1, -1, -1])
     losses = in_batch_softmax(queries, items, log_prob, correct_target=correct_target, reduction="none")
     assert losses.isfinite().all()
-    rest = log_prob[1:] + math.log(3 / 2)  # as if it were not in the batch, but for how many draws there are
+    rest = log_prob[1:] + math.log(3 / 2)  # as without that item, but with the number of draws kept
     without = in_batch_softmax(queries[1:], items[1:], rest, correct_target=correct_target, reduction="none")
     torch.testing.assert_close(losses[1:], without)
 
@@ -24,7 +24,7 @@ def test_an_item_of_probability_0_is_a_finite_loss(correct_target: bool) -> None
 
 
 def of_unseen(name: str, **options: Any) -> float:
-    """The probability of 4 of 8 classes that are never targets, after training: all start alike."""
+    """Return the total probability of the 4 of 8 classes that are never targets, trained from a uniform start."""
     layer = build(name, 1, [40, 30, 20, 10, 0, 0, 0, 0], sparse=False, num_samples=8, **options)
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)

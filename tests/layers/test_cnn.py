@@ -1,4 +1,4 @@
-"""CNN softmax beside brute force; what spelling alone decides."""
+"""CNN softmax against brute force, and properties that depend on spelling alone."""
 
 import autograd
 import numpy as np
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.numerics
 
 
 def oracle(hidden, named, words=WORDS, max_length: int = SMALL_CNN["max_length"]):
-    """Log-probabilities of one row from parameters by name."""
+    """Return the log-probabilities of one row, given the parameters by name."""
     of = lambda start: [value for name, value in named.items() if name.startswith(start)]  # noqa: E731
     highway = of("cnn.highway.")
     network = (
@@ -42,7 +42,7 @@ def test_log_probabilities_are_those_of_the_formula(highway_layers: int) -> None
     for row, found in zip(hidden.detach().numpy(), layer.log_prob(hidden).detach().numpy(), strict=True):
         expected = np.array(oracle(row, named))
         np.testing.assert_allclose(found, expected, rtol=1e-11)
-        # the oracle tells: a flipped sign, words read backwards and exchanged ids are other distributions
+        # the oracle discriminates: a flipped sign, reversed words or swapped ids give other distributions
         assert np.abs(expected - oracle(-row, named)).max() > 0.1
         assert np.abs(expected - oracle(row, named, [word[::-1] for word in WORDS])).max() > 0.01
         assert np.abs(expected - oracle(row, named, [WORDS[3], *WORDS[1:3], WORDS[0], *WORDS[4:]])).max() > 0.01
@@ -95,7 +95,7 @@ def test_words_are_spelt_in_bytes(words: list[str], max_length: int) -> None:
 
 
 def test_a_word_s_vector_is_its_own() -> None:
-    """Neither other words nor room for longer ones change it."""
+    """A word's vector depends neither on other words nor on padding for longer ones."""
     layer = layer_of()
     alone = layer.word_vectors(["sea"])
     among = layer.word_vectors(["a", "sea-side-and", "sea", "sold", "tea"])
@@ -132,7 +132,7 @@ def test_with_its_table_it_is_a_full_softmax() -> None:
     torch.testing.assert_close(layer.to_hidden, full.to_hidden)
 
 
-# --- words never seen ---
+# --- out-of-vocabulary words ---
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -178,7 +178,7 @@ def test_words_are_refused_clearly() -> None:
 def test_costs_are_counted() -> None:
     words = ["abcd", "efgh", "ijkl", "mnop"] * 4
     layer, hidden, target = layer_of(words, highway_layers=2, bias=False), rows_of(8), torch.arange(8)
-    # torch counts a product that is added to a tensor, not yet one that is added in place
+    # torch counts the FLOPs of addmm, but not yet those of the in-place addmm_
     counted = {torch.ops.aten.addmm_: lambda total, a, b, *args, out_shape=None, **kwargs: 2 * a[0] * a[1] * b[1]}
     with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         layer(hidden, target).backward()

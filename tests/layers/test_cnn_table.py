@@ -1,4 +1,4 @@
-"""The table that a character CNN keeps while its parameters rest: never an old one."""
+"""The cached table of a character CNN, reused while parameters are unchanged and never stale."""
 
 import copy
 
@@ -12,7 +12,7 @@ from vastmax.layers.base import output_layer as output_layer_file
 
 
 class Calls:
-    """How many blocks ran through the network."""
+    """Counter of the blocks that ran through the network."""
 
     def __init__(self, layer: CharCNNSoftmax) -> None:
         self.number = 0
@@ -24,7 +24,7 @@ class Calls:
 
 
 def fresh(layer: CharCNNSoftmax, hidden: Tensor) -> Tensor:
-    """What a copy, which has no table yet, computes."""
+    """Return the log-probabilities of a copy, which has no cached table yet."""
     return copy.deepcopy(layer).log_prob(hidden)
 
 
@@ -44,7 +44,7 @@ def under_inference_mode(layer: CharCNNSoftmax) -> None:
 
 
 def swap_data_back_and_forth(layer: CharCNNSoftmax) -> None:
-    """Memory that is freed is handed out again: new numbers may come to lie where the old lay."""
+    """Replace the parameters' data repeatedly, so that new values may reuse the address of the freed old ones."""
     for _ in range(4):
         for parameter in layer.parameters():
             parameter.data = parameter.data * 1.1
@@ -81,7 +81,7 @@ def test_no_change_leaves_an_old_table(change, grad: bool) -> None:
         with torch.enable_grad():
             change(layer)
         after = layer.log_prob(hidden).detach()
-        assert not torch.equal(after, before)  # the table is read, or the next line is blind
+        assert not torch.equal(after, before)  # the table is in use, otherwise the next line checks nothing
         torch.testing.assert_close(after, fresh(layer, hidden), rtol=1e-12, atol=1e-12)
         assert torch.equal(
             layer.target_log_prob(hidden, torch.arange(4)), -layer(hidden, torch.arange(4), reduction="none")
@@ -104,7 +104,7 @@ def test_the_table_is_kept_while_nothing_changes() -> None:
     layer(hidden, target).backward()
     blocks = calls()
     layer(hidden, target)
-    assert calls() == blocks > 0  # after a backward pass there may have been a step
+    assert calls() == blocks > 0  # a backward pass may have been followed by a step
     layer.train()
     for _ in range(2):
         layer(hidden, target)
@@ -132,7 +132,7 @@ def test_a_look_between_backward_and_a_step_that_nothing_counts() -> None:
         before = layer.log_prob(hidden)
     versions = [p._version for p in layer.parameters()]
     optimizer.step()
-    assert versions == [p._version for p in layer.parameters()]  # else this test says nothing
+    assert versions == [p._version for p in layer.parameters()]  # otherwise this test checks nothing
     assert (layer.log_prob(hidden) - before).abs().max() > 0.01
     torch.testing.assert_close(layer.log_prob(hidden), fresh(layer, hidden))
 
@@ -140,7 +140,7 @@ def test_a_look_between_backward_and_a_step_that_nothing_counts() -> None:
 def test_gradients_flow_through_a_kept_table() -> None:
     layer, hidden, target = layer_of().eval(), rows_of(4), torch.arange(4)
     with torch.inference_mode():
-        layer.log_prob(hidden)  # a table made where no gradient is recorded
+        layer.log_prob(hidden)  # a table cached with gradients disabled
     found = torch.autograd.grad(layer(hidden, target), list(layer.parameters()))
     expected = torch.autograd.grad(copy.deepcopy(layer)(hidden, target), hidden)
     torch.testing.assert_close(torch.autograd.grad(layer(hidden, target), hidden), expected)

@@ -1,4 +1,4 @@
-"""What every output layer promises, tested on all of them: shapes, the distribution, facts, errors."""
+"""The contract of every output layer: shapes, the distribution, properties, errors."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_shuffled_counts_are_in_no_order() -> None:
     assert not (np.diff(counts) <= 0).all() and not (np.diff(counts) >= 0).all()
 
 
-# --- shapes, reductions, what is ignored ---
+# --- shapes, reductions, ignored rows ---
 
 
 @every_layer
@@ -86,13 +86,13 @@ def test_nothing_but_ignored_rows(case: LayerCase) -> None:
     layer = case.build(D, V)
     hidden, target = batch((4,))
     target.fill_(-100)
-    assert loss_of(layer, hidden, target).isnan()  # as torch: the mean over no row
+    assert loss_of(layer, hidden, target).isnan()  # as in torch: the mean over no rows
     assert loss_of(layer, hidden, target, reduction="sum") == 0
 
 
 @every_layer
 def test_a_step_of_nothing_but_ignored_rows_goes_backward(case: LayerCase) -> None:
-    """Also where nothing but the layer learns: what is left has a gradient of 0, or none."""
+    """Backward works also if only the layer requires gradients; its gradients are 0 or None."""
     layer = case.build(D, V)
     layer(torch.zeros(4, D, dtype=torch.float64), torch.full((4,), -100), reduction="sum").backward()
     for parameter in layer.parameters():
@@ -144,7 +144,7 @@ def test_probabilities_sum_to_one(case: LayerCase, num_classes: int) -> None:
     log_prob = layer.log_prob(hidden)
     torch.testing.assert_close(log_prob.exp().sum(-1), torch.ones(5, dtype=torch.float64), rtol=1e-12, atol=1e-12)
     if num_classes > 3:
-        assert log_prob.std(-1).min() > 0.1  # a sharpened layer is not uniform, or the test is blind
+        assert log_prob.std(-1).min() > 0.1  # a sharpened layer is not uniform, otherwise the test checks nothing
 
 
 @every_layer
@@ -191,7 +191,7 @@ def test_the_test_of_samples_can_fail() -> None:
     assert stats.chisquare(seen, other * seen.sum()).pvalue < 1e-5
 
 
-# --- facts, costs, errors ---
+# --- properties, costs, errors ---
 
 
 @every_name
@@ -209,7 +209,7 @@ def test_costs(case: LayerCase) -> None:
     layer = case.build(D, V)
     assert layer.num_parameters == sum(p.numel() for p in layer.parameters()) > 0
     assert layer.flops_per_token() > 0 and layer.flops_per_token(train=False) > 0
-    if case.kind == "exact":  # others train on fewer classes than there are
+    if case.kind == "exact":  # other layers train on a subset of the classes
         assert layer.flops_per_token() > layer.flops_per_token(train=False)
 
 

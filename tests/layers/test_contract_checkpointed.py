@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: within torch.utils.checkpoint it learns what it learns without."""
+"""The contract of every output layer, continued: torch.utils.checkpoint does not change training."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ STEPS, ROWS = 4, 8
 
 
 def trained(case: LayerCase, parts: int, reentrant: bool | None) -> list[dict[str, Tensor]]:
-    """After each step losses, gradients and buffers; a step's loss is the sum of those of parts of its rows."""
+    """Return losses, gradients and buffers after each step, whose loss is summed over parts of its rows."""
     layer, found = case.build(D, V), []
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
     for step in range(STEPS):
@@ -39,7 +39,7 @@ def trained(case: LayerCase, parts: int, reentrant: bool | None) -> list[dict[st
     return found
 
 
-# an index that is built anew in the midst of the steps
+# an index that is rebuilt during the steps
 AGING = LayerCase("partial", {"head": 5, "tail": 8, "index": lambda _: ClassIndex(rebuild_every=3, probes=1)}, "aging")
 
 

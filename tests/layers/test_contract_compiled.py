@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: compiled, on another device, and at a million classes."""
+"""The contract of every output layer, continued: compiled, on another device, and at a million classes."""
 
 import copy
 import gc
@@ -20,7 +20,7 @@ def test_compiles_whole(case: LayerCase) -> None:
     torch.compiler.reset()
     layer = sharpened(case.build(D, V))
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for shape in [(2, 5)] if case.label else [(6,), (2, 5)]:  # the second time with any number of rows
+    for shape in [(2, 5)] if case.label else [(6,), (2, 5)]:  # the second shape compiles with a dynamic number of rows
         hidden, target = batch(shape)
         target.view(-1)[0] = -100
         eager, other = loss_of(layer, hidden, target), loss_of(compiled, hidden, target)
@@ -63,7 +63,7 @@ def test_ignored_rows_are_no_other_rows_samples(case: LayerCase) -> None:
 
 DRAWING = [
     case for case in CASES if case.kind != "exact" and case.name != "adaptive-importance"
-]  # which moves its draws
+]  # excluded because its draws change as it adapts
 
 
 @pytest.mark.parametrize("case", DRAWING, ids=lambda case: case.id)
@@ -84,7 +84,7 @@ def test_the_operators_gradient_is_of_the_samples_that_its_loss_is_of(case: Laye
 
 @pytest.mark.parametrize("name", ["hierarchical", "adaptive", "sampled", "full"])
 def test_a_dozen_heads_are_compiled_in_one_program(name: str) -> None:
-    """More than the compiler's limit of specialisations: heads that are alike share a graph, and each has its loss."""
+    """More heads than the compiler's limit of specialisations: equal heads share a graph, each with its own loss."""
     torch.compiler.reset()
     hidden, target = batch((6,), dtype=torch.float32)
     for _ in range(12):
@@ -101,7 +101,7 @@ def test_compiles_under_autocast(case: LayerCase) -> None:
     torch.compiler.reset()
     layer = sharpened(case.build(D, V, dtype=torch.float32))
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    hidden, target = batch((32,), dtype=torch.bfloat16)  # as a linear layer under autocast leaves them
+    hidden, target = batch((32,), dtype=torch.bfloat16)  # as returned by a linear layer under autocast
     with torch.autocast("cpu", torch.bfloat16):
         eager, other = loss_of(layer, hidden, target), loss_of(compiled, hidden, target)
     assert other.dtype == eager.dtype == torch.float32

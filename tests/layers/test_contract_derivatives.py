@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: derivatives beyond the first, and the transforms of torch.func."""
+"""The contract of every output layer, continued: higher derivatives and the transforms of torch.func."""
 
 from dataclasses import replace
 
@@ -11,13 +11,13 @@ from tests.cases import CASES, LayerCase
 from tests.layers.contract import D, V, batch, every_layer, every_plain, gradients, loss_of, sharpened
 from vastmax.layers import OutputLayer, SamplingLayer, build
 
-# a proposal that looks at the hidden vectors draws others where they move
+# proposals that depend on the hidden vectors draw other samples when these change
 DIFFERENTIABLE = [case for case in CASES if "kernel" not in case.id and "fourier" not in case.id]
 every_differentiable = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda case: case.id)
 
 
 def dense(case: LayerCase) -> OutputLayer:
-    """Small, and with dense gradients, which is what torch's checks take."""
+    """Return a small layer with dense gradients, as torch's gradient checks require."""
     if case.build(D, V).sparse_parameters:
         case = replace(case, options={**case.options, "sparse": False})
     return sharpened(case.build(4, 11))
@@ -25,14 +25,14 @@ def dense(case: LayerCase) -> OutputLayer:
 
 @every_differentiable
 def test_gradgradcheck(case: LayerCase) -> None:
-    """With a row that is ignored, and factors of the classes."""
+    """Includes an ignored row and class weights."""
     layer = dense(case)
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     factors = torch.rand(11, generator=generator, dtype=torch.float64) + 0.5
     target = torch.tensor([7, -100, 2])
     names = [name for name, _ in layer.named_parameters()]
-    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}  # of a proposal that learns
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}  # buffers of a proposal that adapts
 
     def loss(hidden: Tensor, *parameters: Tensor) -> Tensor:
         torch.manual_seed(3)
@@ -46,7 +46,7 @@ def test_gradgradcheck(case: LayerCase) -> None:
 
 @every_layer
 def test_gradients_that_can_be_differentiated_are_the_same(case: LayerCase) -> None:
-    """And of the same layout, so that an optimiser can take them."""
+    """Gradients with create_graph=True equal those without."""
     layer, (hidden, target) = sharpened(case.build(D, V)), batch()
     inputs = [hidden, *layer.parameters()]
     loss = loss_of(layer, hidden, target)
@@ -79,7 +79,7 @@ def test_functional_derivatives_are_those_of_autograd(case: LayerCase) -> None:
 
 
 def looks_at_targets(case: LayerCase) -> bool:
-    """Whether shapes depend on which classes the targets are."""
+    """Return whether tensor shapes depend on the values of the targets."""
     layer = case.build(D, V)
     tails = case.name == "adaptive" and len(layer.cutoffs) > 0  # type: ignore[arg-type]
     return tails or case.name in ("class-based", "target-sampling") or isinstance(layer, SamplingLayer)
@@ -87,7 +87,7 @@ def looks_at_targets(case: LayerCase) -> bool:
 
 @every_plain
 def test_gradients_of_each_row(case: LayerCase) -> None:
-    """vmap, or torch's error where the number of rows that go one way depends on values."""
+    """vmap works, or raises torch's error if shapes depend on the values of the targets."""
     layer, (hidden, target) = sharpened(case.build(D, V)), batch()
     hidden = hidden.detach()
 

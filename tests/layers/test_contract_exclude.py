@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: the best classes but for some."""
+"""The contract of every output layer, continued: top-k with excluded classes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.numerics
 
 
 def sorted_without(layer: OutputLayer, hidden: Tensor, exclude: list[list[int]]) -> Tensor:
-    """(N, V) log-probabilities, falling, with -inf for what a row excludes, row by row."""
+    """Return log-probabilities (N, V), each row in descending order with -inf for its excluded classes."""
     log_prob = layer.log_prob(hidden).detach().clone()
     for row, ids in zip(log_prob, exclude, strict=True):
         for i in ids:
@@ -37,7 +37,7 @@ def test_the_best_but_for_some(case: LayerCase, num_classes: int) -> None:
     layer = sharpened(case.build(D, num_classes))
     hidden, _ = batch((4,))
     best = layer.topk(hidden, num_classes)[1].tolist()
-    # the best of all with repeats; every second one, and padding among them; the worst; none
+    # the best classes with repeats; every second one, with padding; the worst; none
     rows = [
         [*best[0][:3], best[0][0], best[0][2]],
         [best[1][0], -1, best[1][2], -100, best[1][4]],
@@ -104,11 +104,11 @@ def test_gradients_reach_what_came_out() -> None:
 
 @pytest.mark.parametrize("name", ["full", "adaptive", "hierarchical", "class-based"])
 def test_nothing_of_all_classes_and_rows_is_held(name: str) -> None:
-    """Nor of a row's classes found and excluded, pair by pair."""
+    """Nor is a tensor of all pairs of found and excluded classes materialised."""
     layer = build(name, D, range(20_000, 0, -1), **({"block_size": 500} if name == "full" else {}))
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.mul_(20)  # peaked, as searches want it
+            parameter.mul_(20)  # peaked distributions, for which searches prune well
     hidden, exclude = batch((64,), dtype=torch.float32)[0].detach(), torch.randint(20_000, (64, 40))
     with LargestTensor() as mode, torch.no_grad():
         layer.topk(hidden, 5)

@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: gradients, and the state that they make."""
+"""The contract of every output layer, continued: gradients and state."""
 
 import copy
 import itertools
@@ -13,7 +13,7 @@ from tests.layers.contract import D, V, batch, every_exact, every_layer, gradien
 
 
 @every_exact
-@pytest.mark.parametrize("num_classes", [1, 2])  # of more, gradcheck in test_contract_derivatives.py
+@pytest.mark.parametrize("num_classes", [1, 2])  # larger sizes: gradcheck in test_contract_derivatives.py
 def test_gradients_are_those_of_finite_differences(case: LayerCase, num_classes: int) -> None:
     layer = sharpened(case.build(D, num_classes))
     hidden, target = batch((5,), num_classes)

@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: sums over classes in float32 or wider; NaN stays where it is."""
+"""The contract of every output layer, continued: sums over classes in float32 or wider; NaN stays in its row."""
 
 import copy
 import math
@@ -31,10 +31,10 @@ def test_half_precision(case: LayerCase, dtype: torch.dtype) -> None:
     same = copy.deepcopy(layer).double()
     hidden, target = batch((32,), dtype=dtype)
     loss = loss_of(layer, hidden, target)
-    assert loss.dtype == torch.float32  # sums over classes are not taken in eight bits, or eleven
+    assert loss.dtype == torch.float32  # sums over classes are not accumulated with an 8- or 11-bit mantissa
     log_prob = layer.log_prob(hidden)
     assert log_prob.dtype == torch.float32
-    # a logit is a product whose sum is kept in float32; what networks and projections hand to it is rounded
+    # dot products accumulate in float32, but the outputs of networks and projections are rounded to half precision
     network = case.name == "cnn" or case.id in ("adaptive-clusters", "adaptive-no-bias", "differentiated-projections")
     budget = (0.05 if network else 1e-5) * same.log_prob(hidden.double()).abs().max().item()
     torch.testing.assert_close(log_prob.double(), same.log_prob(hidden.double()), rtol=0, atol=budget)
@@ -51,7 +51,7 @@ def test_half_precision(case: LayerCase, dtype: torch.dtype) -> None:
 @every_layer
 @pytest.mark.parametrize("positives", [1, 2])
 def test_logits_of_ten_thousand_have_digits(case: LayerCase, positives: int) -> None:
-    """All logits are shifted by 10⁴, and exact in float32: what is lost is lost after them."""
+    """All logits are shifted by 10⁴ and exact in float32, so any precision loss happens after them."""
     layer = case.build(D, V, dtype=torch.float32)
     if getattr(layer, "weight", torch.empty(0)).shape != (V, D) or case.name in WITH_A_LEVEL:
         pytest.skip("logits are no differences of classes, or their level counts")
@@ -68,7 +68,7 @@ def test_logits_of_ten_thousand_have_digits(case: LayerCase, positives: int) -> 
     loss, exact = loss_of(layer, hidden, target), loss_of(truth, wide, target)
     torch.testing.assert_close(loss.double(), exact, rtol=2e-6, atol=2e-6)
     found, expected = (torch.autograd.grad(each, given)[0] for each, given in ((loss, hidden), (exact, wide)))
-    scale = float(expected[:, 1:].abs().max())  # the first coordinate has 10⁴ times as large a gradient, of sum 0
+    scale = float(expected[:, 1:].abs().max())  # the first coordinate's gradient sums 10⁴-fold terms to 0
     torch.testing.assert_close(found[:, 1:].double(), expected[:, 1:], rtol=0, atol=2e-6 * scale)
     torch.testing.assert_close(layer.log_prob(hidden).double(), truth.log_prob(wide), rtol=2e-6, atol=2e-6)
     torch.testing.assert_close(layer.topk(hidden, 3)[0].double(), truth.topk(wide, 3)[0], rtol=2e-6, atol=2e-6)
@@ -78,9 +78,9 @@ WITH_A_LEVEL = {"self-normalized", "infrequent-normalized", "nce", "negative-sam
 
 
 def test_half_precision_in_the_batch_does_not_overflow() -> None:
-    queries = torch.full((4, 256), 20.0, dtype=torch.float16, requires_grad=True)  # 20 · 20 · 256 is beyond float16
+    queries = torch.full((4, 256), 20.0, dtype=torch.float16, requires_grad=True)  # 20 · 20 · 256 overflows float16
     loss = in_batch_softmax(queries, queries, torch.zeros(4), reduction="none")
-    torch.testing.assert_close(loss, torch.full((4,), math.log(2)))  # three others of probability 1, at 3 draws
+    torch.testing.assert_close(loss, torch.full((4,), math.log(2)))  # three other items with probability 1, at 3 draws
     loss.sum().backward()
     assert queries.grad is not None and queries.grad.isfinite().all()
 
@@ -91,7 +91,7 @@ def test_autocast(case: LayerCase) -> None:
     hidden, target = batch((32,), dtype=torch.float32)
     plain = loss_of(layer, hidden, target)
     plain_gradients = gradients(layer, hidden, plain)
-    for given in (hidden, hidden.detach().bfloat16().requires_grad_()):  # from a layer autocast left alone, or did not
+    for given in (hidden, hidden.detach().bfloat16().requires_grad_()):  # from layers outside and inside autocast
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(layer, given, target)
             log_prob = layer.log_prob(given)
@@ -119,7 +119,7 @@ def test_a_hidden_dtype_that_does_not_fit_is_one_sentence(case: LayerCase, given
     ):
         with pytest.raises(InputError, match=sentence):
             use()
-    layer = case.build(D, V, dtype=given)  # the cure
+    layer = case.build(D, V, dtype=given)  # the suggested fix
     assert layer(hidden, target).isfinite()
 
 
@@ -134,7 +134,7 @@ def test_a_spoilt_row_is_seen_and_spoils_no_other(case: LayerCase, spoilt: float
     rows = loss_of(layer, bad, target, reduction="none")
     assert spoilt == spoilt or rows[2].isnan()
     if isinstance(layer, SamplingLayer) and layer.shared and layer.proposal.context == "hidden":
-        assert rows[others].isfinite().all()  # the samples are others: all rows have a say in what is drawn
+        assert rows[others].isfinite().all()  # the samples differ, since the proposal depends on all rows
     else:
         torch.testing.assert_close(rows[others], loss_of(layer, hidden, target, reduction="none")[others])
     torch.testing.assert_close(layer.log_prob(bad)[others], layer.log_prob(hidden)[others])
@@ -163,7 +163,7 @@ def test_hidden_vectors_that_have_run_away_have_a_finite_loss(case: LayerCase, s
 @pytest.mark.parametrize("name", ["sampled", "blackout"])
 @pytest.mark.parametrize("level", [-1e9, -1e4, -40, 40, 1e4, math.inf, -math.inf])
 def test_a_target_far_from_its_samples_leaves_them_their_digits(name: str, level: float) -> None:
-    """Biases alone: samples of some units, and a target far below or above."""
+    """Biases only: samples within a few units, and a target far below or above."""
     layer = build(name, D, [1] * 9, dtype=torch.float32, num_samples=40)
     with torch.no_grad():
         layer.weight.zero_()

@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: whoever restores its state, by whatever door, has the same layer."""
+"""The contract of every output layer, continued: every way to restore the state gives the same layer."""
 
 import copy
 import io
@@ -15,7 +15,7 @@ from vastmax.layers import OutputLayer, build
 
 
 def spoilt(case: LayerCase) -> OutputLayer:
-    """A layer from the meta device, its memory as it happens to be: here of values that nobody could use."""
+    """Return a layer materialised from the meta device, its uninitialised memory filled with unusable values."""
     with torch.device("meta"):
         layer = case.build(D, V)
     layer = layer.to_empty(device="cpu")
@@ -26,7 +26,7 @@ def spoilt(case: LayerCase) -> OutputLayer:
 
 
 def replace(layer: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Put every tensor of a state in its place, as transformers' ``from_pretrained`` does."""
+    """Replace every tensor by that of the state, as transformers' ``from_pretrained`` does."""
     for name, tensor in state.items():
         path, _, leaf = name.rpartition(".")
         module = layer.get_submodule(path)
@@ -35,7 +35,7 @@ def replace(layer: nn.Module, state: dict[str, torch.Tensor]) -> None:
 
 
 def fill(layer: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Write every tensor of a state in place, as a distributed checkpoint does."""
+    """Copy every tensor of a state in place, as a distributed checkpoint does."""
     own = layer.state_dict(keep_vars=True)
     with torch.no_grad():
         for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""What every output layer promises, continued: targets that are smoothed, and distributions as targets."""
+"""The contract of every output layer, continued: label smoothing and class probabilities as targets."""
 
 import math
 
@@ -16,7 +16,7 @@ from vastmax.layers import LAYERS, FullSoftmax, OutputLayer, build
 
 pytestmark = pytest.mark.numerics
 
-SMOOTHS = [case for case in CASES if case.name in ("full", "differentiated")]  # exactly; others draw
+SMOOTHS = [case for case in CASES if case.name in ("full", "differentiated")]  # these smooth exactly; others draw
 OF_THE_BATCH = [case for case in CASES if case.options.get("in_batch") or case.name == "target-sampling"]
 DRAWS = [case for case in CASES if case not in SMOOTHS + OF_THE_BATCH]
 SHARES_Z = ("sampled", "sampled-distinct", "sampled-quadratic-kernel", "sampled-random-fourier")
@@ -34,7 +34,7 @@ def distributions(*shape: int) -> Tensor:
 
 
 def logits_of(layer: OutputLayer, hidden: Tensor) -> Tensor:
-    """Logits to hand to torch: the formula's, or those whose softmax they are."""
+    """Return logits for torch: those of the formula, or any with the same softmax."""
     if isinstance(layer, FullSoftmax):
         logits = hidden @ layer.weight.t()
         return logits if layer.bias is None else logits + layer.bias
@@ -91,13 +91,13 @@ def test_smoothing_keeps_digits_where_logits_are_large(dtype: torch.dtype) -> No
         logits = hidden.double() @ layer.weight.double().t() + layer.bias.double()
     expected = F.cross_entropy(logits, target, label_smoothing=1.0, reduction="none")
     plain = F.cross_entropy(logits, target, reduction="none")
-    rounding = (layer(hidden, target, reduction="none").double() - plain).abs()  # of the loss itself
+    rounding = (layer(hidden, target, reduction="none").double() - plain).abs()  # rounding error of the loss itself
     assert ((found.double() - expected).abs() <= rounding + 1e-4 * expected).all()
 
 
 @pytest.mark.parametrize("case", [c for c in DRAWS if c.kind == "exact"], ids=lambda case: case.id)
 def test_a_drawn_class_counts_for_all(case: LayerCase) -> None:
-    """Each row's loss is that with one of the V classes, which come equally often; and so are its gradients."""
+    """Each row's loss and gradients are those with one of the V classes, each drawn equally often."""
     layer, weight, smoothing = sharpened(case.build(D, V)), class_weights(), 0.3
     hidden, target = batch((6,))
     target[2] = -100
@@ -130,7 +130,7 @@ def test_a_drawn_class_counts_for_all(case: LayerCase) -> None:
     ],
 )
 def test_smoothing_is_right_on_average(case: LayerCase) -> None:
-    """E[loss] = (1-ε) w_t E[loss(t)] + ε/V Σ_w w_w E[loss(w)], for what a layer takes for a class's loss."""
+    """E[loss] = (1-ε) w_t E[loss(t)] + ε/V Σ_w w_w E[loss(w)], with loss(w) the layer's loss for target w."""
     layer, weight, smoothing, t = sharpened(case.build(D, V)), class_weights(), 0.4, 3
     hidden, calls, rows = batch((1,))[0], 24, 150
     every, one = hidden.expand(V, D), hidden.expand(rows, D)
@@ -143,7 +143,7 @@ def test_smoothing_is_right_on_average(case: LayerCase) -> None:
                 for _ in range(calls)
             ]
         )
-        if case.id in SHARES_Z:  # of target and class there is one Z, in which both are: their losses differ by logits
+        if case.id in SHARES_Z:  # target and class share one Z: their losses differ by their logits
             pairs = torch.stack([torch.full((V,), t), torch.arange(V)], 1)
             logits = layer.log_prob(hidden)[0]
             of_pairs = torch.stack([layer(every, pairs, reduction="none") for _ in range(calls)])
@@ -229,7 +229,7 @@ def test_a_loss_of_a_subclass_is_what_is_smoothed() -> None:
     assert (candidates - found[:, None]).abs().min(1).values.max() < 1e-12
 
 
-# --- probabilities as targets ---
+# --- class probabilities as targets ---
 
 
 @every_exact
@@ -251,7 +251,7 @@ def test_probabilities_are_targets_as_of_cross_entropy(case: LayerCase, reductio
 
 @every_exact
 def test_a_certain_target_is_the_class(case: LayerCase) -> None:
-    """Of any rank, and with gradients of the layout that the layer's are."""
+    """One-hot targets of any rank give the loss of the class, and gradients in the layer's layout."""
     layer = sharpened(case.build(D, V))
     for shape in ((), (2, 3), (2, 0)):
         hidden, target = batch(shape)
@@ -343,7 +343,7 @@ def test_several_positives_are_rounded_as_one_under_autocast(name: str) -> None:
 
 @pytest.mark.parametrize("block_size", [None, 7])
 def test_blocks_of_classes_that_cannot_be(block_size: int | None) -> None:
-    """A bias of -inf takes a class out, also where a whole block has nothing else."""
+    """A bias of -inf removes a class, even if it removes all classes of a block."""
     layer = FullSoftmax(4, 40, block_size=block_size, dtype=torch.float64)
     with torch.no_grad():
         layer.bias[:7] = layer.bias[35:] = -torch.inf  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""What diagnostics say, against plain loops over the same draws; and that they leave no trace."""
+"""Diagnostics against plain loops over the same draws, and without side effects."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ REPEATS, K = 5, 7
 
 
 class Flipped(SampledSoftmax):
-    """Sampled softmax with the classic bug: log Q added where it is to be subtracted."""
+    """Sampled softmax with the classic bug: log Q added instead of subtracted."""
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         draws = self.draw(hidden, target, context)
@@ -61,7 +61,7 @@ def arrays(layer, hidden: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def exact(hidden, weight, bias, targets) -> tuple[float, list[np.ndarray]]:
-    """The mean loss, and its gradients for hidden, weight and bias."""
+    """Return the exact mean loss and its gradients for hidden, weight and bias."""
     losses = [-full_log_prob(h, weight, bias)[t] for h, t in zip(hidden, targets, strict=True)]
     terms = [full_gradients(h, weight, bias, t) for h, t in zip(hidden, targets, strict=True)]
     to_hidden = np.stack([term[0] for term in terms])
@@ -71,7 +71,7 @@ def exact(hidden, weight, bias, targets) -> tuple[float, list[np.ndarray]]:
 
 
 def check_against_oracle(found: Diagnostics, loss_of, hidden, weight, bias, targets) -> None:
-    """Hold losses and gradients against ``loss_of(hidden, weight, bias, repeat)``, the mean over the rows."""
+    """Compare losses and gradients with ``loss_of((hidden, weight, bias), repeat)``, the mean over the rows."""
     loss, truth = exact(hidden, weight, bias, targets)
     losses = [loss_of((hidden, weight, bias), r) for r in range(REPEATS)]
     gradients = [autograd.grad(loss_of)((hidden, weight, bias), r) for r in range(REPEATS)]
@@ -85,7 +85,7 @@ def check_against_oracle(found: Diagnostics, loss_of, hidden, weight, bias, targ
     flat = [np.concatenate([g[1].ravel(), g[2]]) for g in gradients]
     bias, std, rmse = gradient_error(flat, np.concatenate([truth[1].ravel(), truth[2]]))
     assert (found.gradient_bias, found.gradient_std, found.gradient_rmse) == pytest.approx((bias, std, rmse))
-    assert min(found.gradient_std, found.hidden_gradient_std, found.loss_std) > 1e-3  # or the test is blind
+    assert min(found.gradient_std, found.hidden_gradient_std, found.loss_std) > 1e-3  # otherwise it checks nothing
 
 
 # --- the numbers ---
@@ -110,7 +110,7 @@ def test_sampled_softmax_against_loops(kind: type[SampledSoftmax], shared: bool)
         return sum(sampled_estimate(row, weight, bias, t, drawn, Q, sign) for row, t, drawn in rows) / len(targets)
 
     check_against_oracle(found, loss_of, h, weight, bias, targets)
-    later = draws[REPEATS:]  # those that the numbers about samples are taken from
+    later = draws[REPEATS:]  # the draws used for the sample statistics
     logits = [full_log_prob(row, weight, bias) for row in h]
     sizes = [effective_sample_size(logits[i], Q, drawn[i]) for drawn in later for i in range(4)]
     assert found.samples == K
@@ -175,7 +175,7 @@ def test_exact_layers_have_no_error(case: LayerCase) -> None:
 
 
 def test_exact_layers_have_a_gradient_at_all() -> None:
-    """That the error of nothing beside nothing is 0 must not hide a lost gradient."""
+    """A missing gradient must not pass as a relative error of 0."""
     torch.manual_seed(0)
     layer, (hidden, target) = sharpened(FullSoftmax(D, V, dtype=torch.float64)), batch((4,))
     layer._loss = lambda hidden, *_: hidden.new_zeros(len(hidden), requires_grad=True)  # type: ignore[method-assign]
@@ -197,7 +197,7 @@ def test_more_samples_and_better_proposals_show() -> None:
     assert 2.5 < few.hidden_gradient_std / many.hidden_gradient_std < 6.5  # 1/√k: 4
     assert few.kl_divergence == many.kl_divergence
     everything = diagnose(sampled(num_samples=V, replacement=False), hidden, target)
-    assert everything.gradient_rmse < 1e-6  # float32 holds how often a class was to be expected
+    assert everything.gradient_rmse < 1e-6  # expected counts are held in float32
 
 
 def test_where_the_proposal_is_the_softmax_every_sample_counts() -> None:
@@ -220,7 +220,7 @@ def test_classes_that_are_never_drawn_are_infinitely_far() -> None:
     assert json.loads(json.dumps(found.as_record()))["kl_divergence"] == math.inf
 
 
-# --- what it takes, and what it leaves ---
+# --- inputs and side effects ---
 
 
 @every_layer
@@ -245,7 +245,7 @@ def test_leaves_no_trace(case: LayerCase) -> None:
 
 
 def test_a_proposal_that_adapts_stands_still() -> None:
-    """From repeat to repeat: the numbers are those of a layer that never adapts."""
+    """The proposal does not adapt between repeats: the statistics are those of a layer that never adapts."""
     tokens = np.random.default_rng(0).integers(V, size=500)
     context = torch.arange(6)
     found, moved = [], []
@@ -258,7 +258,7 @@ def test_a_proposal_that_adapts_stands_still() -> None:
         layer(*batch((6,)), context=context).backward()
         moved.append(any(not torch.equal(value, before[name]) for name, value in layer.state_dict().items()))
     assert found[0] == found[1]
-    assert moved == [True, False]  # or the test is blind
+    assert moved == [True, False]  # otherwise the test checks nothing
 
 
 @every_layer

@@ -1,4 +1,4 @@
-"""Differentiated softmax against probabilities written class by class, and against the full softmax."""
+"""Differentiated softmax against probabilities computed class by class, and against the full softmax."""
 
 import numpy as np
 import pytest
@@ -129,7 +129,7 @@ def test_one_block_is_the_full_softmax(variant, block_size) -> None:
 
 
 def test_many_logits_are_never_held_at_once() -> None:
-    rows, classes = 300, 60_000  # 18 million logits: more than are kept
+    rows, classes = 300, 60_000  # 18 million logits: above the limit for keeping them
     layer = DifferentiatedSoftmax(7, classes, [100, 5000])
     hidden, target = torch.randn(rows, 7, requires_grad=True), torch.randint(classes, (rows,))
     with LargestTensor() as mode:
@@ -163,7 +163,7 @@ def test_costs_are_what_is_counted(variant) -> None:
     with FlopCounterMode(display=False) as counted:
         layer(hidden, torch.arange(16) % V)
     assert counted.get_total_flops() == 16 * layer.flops_per_token(train=False) == 16 * 2 * (tables + projections)
-    layer = layer_of(variant, bias=False)  # the bias's products are not of matrices
+    layer = layer_of(variant, bias=False)  # the bias involves no matrix products
     with FlopCounterMode(display=False) as counted:
         layer(hidden, torch.arange(16) % V).backward()
     assert counted.get_total_flops() == 16 * layer.flops_per_token()
@@ -180,7 +180,7 @@ def test_default_blocks_halve_the_products_at_least(variant, num_classes: int, e
     layer = DifferentiatedSoftmax.from_vocabulary(256, counts, variant=variant, device="meta")
     full = FullSoftmax(256, num_classes, device="meta")
     assert len(layer.widths) == 3
-    share = 0.5 if exponent else {"slices": 0.51, "projections": 1}[variant]  # where no class is rare, most are wide
+    share = 0.5 if exponent else {"slices": 0.51, "projections": 1}[variant]  # without rare classes most are wide
     assert layer.flops_per_token() <= share * full.flops_per_token()
 
 
@@ -244,7 +244,7 @@ def test_what_backward_needs_is_let_go_after_it() -> None:
         saved.append(tensor.numel())
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):  # what autograd frees, or offloads
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):  # tensors that autograd saves
         layer(hidden, torch.randint(900, (40,)))
     assert max(saved) == 40 * 900
 

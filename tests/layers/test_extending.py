@@ -1,4 +1,4 @@
-"""The layer of the page "Extending" is what the page says: a whole layer."""
+"""The example of the page "Extending" is a complete layer, as the page says."""
 
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_the_example_is_a_whole_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(layer.log_prob(hidden).exp().sum(-1), torch.ones(3, 4))
     assert torch.equal(layer.topk(hidden, 5)[1], layer.log_prob(hidden).topk(5).indices)
     assert layer.sample(hidden, 6).shape == (3, 4, 6)
-    scaled = layer.log_prob(3 * hidden)  # only directions count
+    scaled = layer.log_prob(3 * hidden)  # only the direction matters
     torch.testing.assert_close(scaled, layer.log_prob(hidden))
     torch.compiler.reset()
     assert torch.compile(layer, fullgraph=True, backend="aot_eager")(hidden, target).isfinite()

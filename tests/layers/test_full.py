@@ -1,4 +1,4 @@
-"""The full softmax against its formula, in blocks and at once, and what the blocks hold in memory."""
+"""The full softmax against its formula, blocked and unblocked, and the memory use of blocks."""
 
 import numpy as np
 import pytest
@@ -101,7 +101,7 @@ def test_blocks_never_hold_all_logits() -> None:
         with LargestTensor() as mode:
             layer(hidden, target).backward()
         largest[block_size] = mode.largest
-    assert largest[None] == 400 * 3000  # the mode sees what is there to be seen
+    assert largest[None] == 400 * 3000  # the mode sees the full logits without blocks
     assert largest[50] == max(400 * 50, 3000 * D)
     with LargestTensor() as mode, torch.no_grad():
         FullSoftmax(D, 100_000).target_log_prob(hidden, target)
@@ -157,4 +157,4 @@ def test_a_class_of_probability_zero_is_never_drawn(monkeypatch: pytest.MonkeyPa
     with torch.no_grad():
         layer.bias[0] = -1e9  # type: ignore[index]
     monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=torch.float64))
-    assert (layer.sample(hidden, 3) == 1).all()  # the lowest draw there is falls into the first class that has any
+    assert (layer.sample(hidden, 3) == 1).all()  # the smallest random number selects the first class with any mass

@@ -1,4 +1,4 @@
-"""Hierarchical softmax against paths walked one by one, and what its searches leave out."""
+"""Hierarchical softmax against paths walked one by one, and the pruning of its searches."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def hidden_of(rows: int, seed: int = 2) -> torch.Tensor:
 
 
 def oracle(layer: HierarchicalSoftmax, tree: Tree, hidden: torch.Tensor) -> torch.Tensor:
-    """(N, V) probabilities; the bias as the weight of a constant 1."""
+    """Return the probabilities (N, V), with the bias as the weight of a constant input 1."""
     vectors = np.column_stack([layer.weight.detach().numpy(), layer.bias.detach().numpy()])  # type: ignore[union-attr]
     rows = np.column_stack([hidden.numpy(), np.ones(len(hidden))])
     return torch.from_numpy(np.stack([tree_probabilities(tree, row, vectors) for row in rows]))
@@ -89,7 +89,7 @@ def test_gradient_touches_the_path_and_nothing_else() -> None:
     met = sorted({int(node) for word in target for node in tree.path(int(word))[0]})
     for parameter in layer.parameters():
         gradient = parameter.grad
-        assert gradient is not None and gradient._indices().squeeze(0).tolist() == met  # one entry a node
+        assert gradient is not None and gradient._indices().squeeze(0).tolist() == met  # one entry per node
         dense = gradient.to_dense().reshape(len(parameter), -1)
         assert dense.abs().sum(1).nonzero().squeeze(1).tolist() == met
 
@@ -130,7 +130,7 @@ def test_flops_are_those_of_the_mean_path() -> None:
     assert layer.num_parameters == 3 * 11
 
 
-# --- the best classes ---
+# --- top-k ---
 
 
 @pytest.mark.parametrize("make", [huffman_tree, tree_of_several_leaves], ids=["huffman", "several leaves"])
@@ -147,7 +147,7 @@ def test_search_leaves_most_of_the_tree_alone() -> None:
     layer, hidden = layer_over(huffman_tree(shuffled_zipf(5000)), 2.0), hidden_of(40)
     bound = layer.log_prob(hidden).topk(10).values[:, -1] - 1e-9
     found = leaves_above(layer._scores, hidden, bound)
-    assert found is not None  # the budget of a sixteenth of the tree was enough
+    assert found is not None  # within the budget of a sixteenth of the tree
     rows, leaves = found
     assert torch.equal(torch.bincount(rows), torch.full((40,), 10))
     best = layer.log_prob(hidden).topk(10).indices
@@ -170,10 +170,10 @@ def test_beam(make) -> None:
     for width in (5, None, 400):
         values, classes = layer.beam_topk(hidden, 5, beam_width=width)
         assert values.shape == classes.shape == (5, 6, 5)
-        torch.testing.assert_close(values, log_prob.gather(-1, classes))  # what it finds has its true value
+        torch.testing.assert_close(values, log_prob.gather(-1, classes))  # the classes found have their true values
         assert all(len(set(row)) == 5 for row in classes.view(-1, 5).tolist())
         assert (values[..., 0] <= expected.values[..., 0] + 1e-12).all()
-    assert torch.equal(classes, expected.indices)  # the widest meets all of them
+    assert torch.equal(classes, expected.indices)  # the widest beam finds all of them
 
 
 def test_a_narrow_beam_is_refused() -> None:

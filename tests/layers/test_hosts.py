@@ -1,4 +1,4 @@
-"""Who cannot take sparse gradients says so in one sentence at the first step; who can is left alone."""
+"""Optimisers without support for sparse gradients raise one clear sentence at the first step; others just work."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ COUNTS = list(range(V, 0, -1))
 
 
 class Model(nn.Module):
-    """A layer behind a matrix, with a loss."""
+    """A matrix followed by an output layer, returning the loss."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Model(nn.Module):
 
 
 def stepped(layer: OutputLayer | None = None) -> Model:
-    """A model with its gradients."""
+    """Return a model with gradients."""
     torch.manual_seed(0)
     model = Model(build("sampled", D, COUNTS, num_samples=4, dtype=torch.float64) if layer is None else layer)
     model(*batch()).backward()
@@ -40,12 +40,12 @@ def stepped(layer: OutputLayer | None = None) -> Model:
 
 
 def torchs(takes_sparse: bool) -> list[type[torch.optim.Optimizer]]:
-    """The optimisers that torch has, by what their documentation says: these three take sparse gradients, and LBFGS."""
+    """Return torch's optimisers by documented sparse support: SGD, Adagrad, SparseAdam and LBFGS have it."""
     kinds = [
         kind for kind in vars(torch.optim).values() if isinstance(kind, type) and kind is not torch.optim.Optimizer
     ]
     names = {"SGD", "Adagrad", "SparseAdam", "LBFGS"}
-    others = {"Muon"}  # for matrices alone, and so for no layer with biases
+    others = {"Muon"}  # accepts matrices only, so no layer with biases
     return [kind for kind in kinds if (kind.__name__ in names) == takes_sparse and kind.__name__ not in others]
 
 
@@ -114,7 +114,7 @@ def test_norms_of_other_sparse_tensors_are_as_they_were() -> None:
 
 @pytest.fixture(scope="module")
 def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A process group of this process alone."""
+    """A process group with this process as its only rank."""
     file = Path(tmp_path_factory.mktemp("group"), "store").as_uri()
     distributed.init_process_group("gloo", init_method=file, rank=0, world_size=1)
     yield
@@ -133,7 +133,7 @@ def test_distributed_data_parallel_says_so(case: LayerCase) -> None:
         wrapped(*batch())
     with torch.no_grad():
         assert wrapped(*batch()).isfinite()
-    model(*batch()).backward()  # not through it
+    model(*batch()).backward()  # not through the wrapper
 
 
 @pytest.mark.usefixtures("one_rank")

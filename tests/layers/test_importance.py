@@ -1,4 +1,4 @@
-"""Importance sampling: the formula, how its error falls, and the guard."""
+"""Importance sampling: the formula, the decay of its error, and the guard."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ TARGET = torch.tensor([3, 7, 3, 0, 11])
 
 
 class Scripted(UnigramProposal):
-    """Draws what it is told, block by block; what it says of its distribution is true of the counts."""
+    """A proposal that draws the given blocks in turn, with the probabilities of the counts."""
 
     def __init__(self, counts: ArrayLike, *blocks: Tensor) -> None:
         super().__init__(counts, power=1.0)
@@ -67,7 +67,7 @@ def assert_gradients(layer: ImportanceSampledSoftmax, hidden: Tensor, wanted: li
 @pytest.mark.parametrize("shared", [True, False])
 def test_loss_gradients_and_effective_size_are_the_formula(shared: bool) -> None:
     drawn = torch.from_numpy(np.random.default_rng(1).choice(V, (1 if shared else len(TARGET), 30), p=Q))
-    drawn[0, :2] = TARGET[0]  # samples that are the target stay
+    drawn[0, :2] = TARGET[0]  # samples that hit the target are kept
     layer = layer_of(Scripted(COUNTS, drawn), num_samples=30, shared=shared, effective_samples=1.0)
     hidden = rows_of()
     loss = layer(hidden, TARGET, reduction="none")
@@ -98,14 +98,14 @@ def test_one_block_without_the_rule_is_the_same() -> None:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(shared: bool) -> None:
-    """Replayed block by block by the oracle: who goes on, who falls back, with whose loss and gradients."""
+    """The oracle replays block by block which rows continue or fall back, and their losses and gradients."""
     generator, hidden = np.random.default_rng(2), rows_of(12)
     target = torch.arange(12)
     probe = layer_of(Scripted(COUNTS), num_samples=4)
     weight, bias = arrays(probe)
     logits = hidden.detach().numpy() @ weight.T + bias
     more, blocks, drawn = dict.fromkeys(range(12), 1), [], [[] for _ in range(12)]
-    while more:  # how many blocks of 4 each row draws next
+    while more:  # maps each row that draws on to its next number of blocks of 4
         shape = (1, 4 * next(iter(more.values()))) if shared else (sum(more.values()), 4)
         block = generator.choice(V, shape, p=Q)
         blocks.append(torch.from_numpy(block))
@@ -116,7 +116,7 @@ def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(sha
         fell = [i for i in more if reached[i] < 3.5]
         more = {}
         for i in fell:
-            count = len(drawn[i])  # as many more as all so far, or as are missing where that is less
+            count = len(drawn[i])  # draw as many as so far, or only the missing ones if fewer
             wanted = count if shared else min(count, count * (3.5 / reached[i] - 1))
             if count < 32:
                 more[i] = min(math.ceil(wanted / 4), (32 - count) // 4)
@@ -127,7 +127,7 @@ def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(sha
     assert layer.used is not None
     assert layer.used.samples.tolist() == [len(ids) for ids in drawn]
     assert layer.used.exact.nonzero().squeeze(1).tolist() == fell
-    assert len(set(map(len, drawn))) >= 4 and 0 < len(fell) < 12  # or the test is blind
+    assert len(set(map(len, drawn))) >= 4 and 0 < len(fell) < 12  # otherwise the test checks nothing
     wanted = []
     for i, h in enumerate(hidden.detach().numpy()):
         if i in fell:
@@ -137,7 +137,7 @@ def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(sha
             assert loss[i].item() == pytest.approx(oracles.importance_loss(h, weight, bias, i, drawn[i], Q), rel=1e-12)
             wanted.append(oracles.importance_gradients(h, weight, bias, i, drawn[i], Q))
     assert_gradients(layer, hidden, wanted)
-    assert layer.weight.grad is not None and layer.weight.grad.is_sparse  # though some rows met all classes
+    assert layer.weight.grad is not None and layer.weight.grad.is_sparse  # although some rows use all classes
 
 
 @pytest.mark.numerics
@@ -155,17 +155,17 @@ def test_all_classes_without_replacement_are_the_full_softmax() -> None:
     torch.testing.assert_close(layer.weight.grad.to_dense(), full.weight.grad, rtol=1e-11, atol=1e-12)
 
 
-# --- how the error falls ---
+# --- the decay of the error ---
 
 
 def compositions(total: int, parts: int) -> list[tuple[int, ...]]:
-    """All ways to divide k draws among classes."""
+    """Yield all ways to divide k draws among classes."""
     bars = itertools.combinations(range(total + parts - 1), parts - 1)
     return [tuple(b - a - 1 for a, b in itertools.pairwise((-1, *bar, total + parts - 1))) for bar in bars]
 
 
 def exact_error(num_samples: int) -> tuple[float, float]:
-    """Bias and standard deviation of the gradient for the hidden vector, over all that can be drawn of 3 classes."""
+    """Return bias and standard deviation of the hidden vector's gradient, over all possible draws of 3 classes."""
     counts = np.array([5.0, 2.0, 1.0])
     q, times = counts / counts.sum(), np.array(compositions(num_samples, 3))
     log_chance = math.lgamma(num_samples + 1) + (times * np.log(q)).sum(1)
@@ -188,18 +188,18 @@ def exact_error(num_samples: int) -> tuple[float, float]:
 
 
 def test_bias_falls_as_one_over_k_and_spread_as_its_root() -> None:
-    """Exact expectations, no chance: the slopes of log bias and log spread over log k."""
+    """The slopes of log bias and log standard deviation over log k, from exact expectations without sampling."""
     sizes = [32, 64, 128]
     bias, spread = np.array([exact_error(k) for k in sizes]).T
     slopes = [np.diff(np.log(values)) / np.diff(np.log(sizes)) for values in (bias, spread)]
     np.testing.assert_allclose(slopes[0], -1, atol=0.06)
     np.testing.assert_allclose(slopes[1], -0.5, atol=0.03)
-    assert bias[0] > 1e-4  # there is one
+    assert bias[0] > 1e-4  # the bias is not 0
 
 
 @pytest.mark.parametrize(("stated", "near"), [(COUNTS, True), (1 / COUNTS, False)])
 def test_the_sign_of_log_q(stated: np.ndarray, near: bool) -> None:
-    """Many draws give the full softmax's gradient; with 1/Q in the place of Q they do not."""
+    """Many draws give the gradient of the full softmax; with 1/Q instead of Q they do not."""
     drawn = torch.from_numpy(np.random.default_rng(3).choice(V, (1, 200_000), p=Q))
     layer, hidden = layer_of(Scripted(stated, drawn), num_samples=200_000, effective_samples=None), rows_of(1)
     layer(hidden, TARGET[:1]).backward()
@@ -213,7 +213,7 @@ def test_the_sign_of_log_q(stated: np.ndarray, near: bool) -> None:
 
 
 def trained(effective_samples: float | None) -> tuple[ImportanceSampledSoftmax, float, list[float]]:
-    """A layer after 100 steps on frequent targets that its proposal hardly ever draws; mean samples a row by step."""
+    """Train 100 steps on frequent targets that Q rarely draws; return the layer and mean samples per row by step."""
     torch.manual_seed(0)
     frequency = 1 / np.arange(1, 201) ** 1.5
     layer = ImportanceSampledSoftmax(
@@ -258,8 +258,8 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved(effe
     )
     sharpened(layer)
     hidden, target = 0.1 * rows_of(2).detach(), TARGET[:2]
-    with torch.no_grad():  # nothing will move that it meets
-        layer(hidden, target)  # hears of the sharpening
+    with torch.no_grad():  # without gradients, none of the classes met will change
+        layer(hidden, target)  # the proposal takes in the sharpened table
     layer(hidden, target).backward()
     gradient = layer.weight.grad
     assert gradient is not None
@@ -345,5 +345,5 @@ def test_costs_are_the_counted_ones_where_a_block_suffices() -> None:
     with FlopCounterMode(display=False) as counter:
         distinct(hidden, TARGET).backward()
     assert distinct.used is not None and distinct.used.samples.tolist() == [V] * len(TARGET)
-    of_target = 3 * 2 * D  # a product of vectors, which the counter does not see
+    of_target = 3 * 2 * D  # a vector product, which the counter does not count
     assert counter.get_total_flops() == len(TARGET) * (distinct.flops_per_token() - of_target)

@@ -1,4 +1,4 @@
-"""Other rows' targets as samples: for a table of classes and for two towers, against the formula row by row."""
+"""In-batch negatives, for a class table and for two towers, against the formula row by row."""
 
 import math
 from typing import Any
@@ -30,7 +30,7 @@ def log_q() -> Tensor:
 
 
 def by_hand(query: Any, table: Any, bias: Any, row: int, correct_target: bool, same: list[int]) -> Any:
-    """The loss of a row; the table holds the batch's items, one a place, and those of ``same`` are the row's item."""
+    """Return a row's loss; the table holds the batch's items in order, and ``same`` indexes those equal to its own."""
     often = [(len(TARGET) - 1) * COUNTS[t] / sum(COUNTS) for t in TARGET]
     others = [i for i in range(len(TARGET)) if i not in (() if correct_target else same) and i != row]
     own = often[row] if correct_target else None
@@ -60,7 +60,7 @@ def test_two_towers(correct_target: bool, named: bool) -> None:
 @pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("correct_target", [True, False])
 def test_queries_of_one_process_among_the_items_of_all(correct_target: bool, grouped: bool) -> None:
-    """Their losses are those of all queries, and their gradients add up."""
+    """Losses equal those computed with all queries together, and gradients add up."""
     queries, items = rows()
     group = torch.tensor([4, 1, 4, 4, 1, 7]) if grouped else None
     options: dict[str, Any] = {"group": group, "correct_target": correct_target, "reduction": "none"}

@@ -1,4 +1,4 @@
-"""Infrequent normalisation: its formula on the rows drawn, what it is on average, and where log Z settles."""
+"""Infrequent normalisation: its formula on the sampled rows, its expectation, and the value log Z converges to."""
 
 import math
 
@@ -21,7 +21,7 @@ def layer_of(**options) -> InfrequentlyNormalizedSoftmax:
 
 
 def loss_of(layer: InfrequentlyNormalizedSoftmax, hidden: Tensor, drawn: list[bool]) -> Tensor:
-    """(N,) losses with these rows sampled."""
+    """Return losses (N,) with the given rows sampled."""
     chance = torch.where(torch.tensor(drawn), 0.0, 1.0 - 2**-24)
 
     def rand(*shape: int, **options) -> Tensor:
@@ -62,7 +62,7 @@ def test_loss_and_gradients_are_those_of_the_formula(
 
 @pytest.mark.parametrize("penalty", [0.0, 0.4])
 def test_with_the_likelihood_of_every_row_it_is_self_normalisation(penalty: float) -> None:
-    """And without a penalty the full softmax; over the draws of fewer rows it is so on average."""
+    """Without a penalty it is the full softmax; with a fraction of the rows both hold in expectation."""
     layer = layer_of(penalty=penalty, fraction=1.0, likelihood=True)
     other = SelfNormalizedSoftmax(D, V, penalty=penalty).double()
     full = FullSoftmax(D, V).double()
@@ -99,7 +99,7 @@ def test_with_every_row_it_is_self_normalisation_of_shifted_logits(penalty: floa
         torch.testing.assert_close(a, b)
 
 
-DRAWS, LIMIT = 1500, 5.5  # of standard errors: a false alarm in 26 million numbers, and there are 200
+DRAWS, LIMIT = 1500, 5.5  # LIMIT in standard errors: one false alarm in 26 million numbers, of which there are 200
 
 
 def test_on_average_it_is_what_it_is_with_every_row() -> None:
@@ -114,7 +114,7 @@ def test_on_average_it_is_what_it_is_with_every_row() -> None:
     draws = torch.stack([parts(layer) for _ in range(DRAWS)])
     mean, limit = draws.mean(0), LIMIT * draws.std(0) / DRAWS**0.5 + 1e-12
     assert ((mean - parts(whole)).abs() <= limit).all()
-    assert ((mean - parts(layer_of(fraction=1.0, penalty=0.13))).abs() > limit).any()  # the test sees a wrong factor
+    assert ((mean - parts(layer_of(fraction=1.0, penalty=0.13))).abs() > limit).any()  # the test detects a wrong factor
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.5])
@@ -135,7 +135,7 @@ def test_cost_falls_with_the_fraction() -> None:
             loss_of(layer, hidden, [row < sampled for row in range(N)]).sum().backward()
         flops[sampled] = counter.get_total_flops()
     assert flops == {0: 0, 2: 2 * 3 * 2 * D * V, N: N * 3 * 2 * D * V}
-    own = 3 * 2 * D  # bags of embeddings, which torch does not count
+    own = 3 * 2 * D  # embedding bags, which torch does not count
     assert layer_of(fraction=1.0).flops_per_token() == 3 * 2 * D * V + own
     assert layer_of(fraction=0.1).flops_per_token() == pytest.approx(0.1 * 3 * 2 * D * V + own)
     assert layer_of(fraction=0.5, block_size=7).flops_per_token() == 0.5 * 4 * 2 * D * V + own

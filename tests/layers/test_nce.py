@@ -1,4 +1,4 @@
-"""Noise contrastive estimation: its formula, its way to maximum likelihood, and what breaks it."""
+"""Noise contrastive estimation: its formula, its convergence to maximum likelihood, and edge cases."""
 
 import math
 from collections.abc import Callable
@@ -30,11 +30,11 @@ def test_loss_and_gradients_are_the_formulas(shared: bool, replacement: bool, bi
     check_formula(trained(NoiseContrastiveEstimation, **options), nce_loss)
 
 
-# --- to maximum likelihood ---
+# --- convergence to maximum likelihood ---
 
 
 def normalised(number: int, proposal: Proposal | None = None) -> tuple[Any, Tensor]:
-    """A layer near the counts, and one hidden vector, at which Z is 1."""
+    """Return a layer close to the unigram distribution and one hidden vector at which Z is 1."""
     proposal = UnigramProposal(COUNTS, power=1) if proposal is None else proposal
     layer = trained(NoiseContrastiveEstimation, proposal, num_samples=number, shared=False)
     hidden = some_rows(1, seed=2)[0].detach() / 2
@@ -46,7 +46,7 @@ def normalised(number: int, proposal: Proposal | None = None) -> tuple[Any, Tens
 
 
 def expected_gradient(number: int, target: int, proposal: Proposal | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of the hidden vector, over all noise that may be drawn: every class, as often as is to be expected."""
+    """Return the hidden vector's gradient (d,), noise weighted by its expected count, and maximum likelihood's."""
     layer, hidden = normalised(number, proposal)
     hidden.requires_grad_()
     expected = layer.proposal.log_prob(EVERY) + math.log(number)
@@ -73,7 +73,7 @@ Change = Callable[[Draws], Draws]
 
 
 def sampled_gradients(number: int, target: int, change: Change = lambda draws: draws) -> tuple[np.ndarray, np.ndarray]:
-    """(REPEATS, d) gradients of the hidden vector over as many draws, and maximum likelihood's."""
+    """Return the hidden vector's gradients (REPEATS, d), one per draw, and maximum likelihood's."""
     layer, hidden = normalised(number)
     rows, targets = hidden.repeat(REPEATS, 1).requires_grad_(), torch.full((REPEATS,), target)
     torch.manual_seed(number)
@@ -85,11 +85,11 @@ def sampled_gradients(number: int, target: int, change: Change = lambda draws: d
 
 
 def errors_in_spreads(found: np.ndarray, truth: np.ndarray) -> float:
-    """How far the mean lies from the truth, in standard errors, at the worst place of d = 4."""
+    """Return the largest deviation of the mean from the truth over the d = 4 coordinates, in standard errors."""
     return float((np.abs(found.mean(0) - truth) / (found.std(0) / math.sqrt(len(found)))).max())
 
 
-FALSE_ALARM = 5.0  # standard errors: 1 in 400,000 for 4 places
+FALSE_ALARM = 5.0  # in standard errors: 1 in 400,000 for 4 coordinates
 
 
 @pytest.mark.parametrize("number", [4, 32])
@@ -120,7 +120,7 @@ def test_the_sign_of_log_q_and_the_kept_hits_matter(change: Change) -> None:
 
 
 def gradient_at_the_truth(proposal: Proposal, change: Change = lambda draws: draws, **options) -> float:
-    """The largest of the biases' mean gradients, over targets drawn from what the scores say: 0 at the optimum."""
+    """Return the largest mean gradient of a bias, over targets drawn from the model: 0 at the optimum."""
     torch.manual_seed(11)
     layer = NoiseContrastiveEstimation(1, proposal, shared=False, dtype=torch.float64, **options)
     with torch.no_grad():
@@ -139,19 +139,19 @@ OPTIMA = [(UNIFORM, True, 1), (UNIFORM, False, 3), (UNIGRAM, True, 1), (UNIGRAM,
 
 @pytest.mark.parametrize(("proposal", "replacement", "number"), OPTIMA, ids=str)
 def test_the_truth_is_the_optimum_however_few_are_drawn(proposal: Proposal, replacement: bool, number: int) -> None:
-    """Standard errors are near 1e-3."""
+    """The standard errors of the gradients are near 1e-3."""
     options = {"replacement": replacement, "num_samples": number}
     assert gradient_at_the_truth(proposal, **options) < 6e-3
     assert gradient_at_the_truth(proposal, without_hits, **options) > 0.02
 
 
-# --- the edges ---
+# --- edge cases ---
 
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("in_batch", [True, False])
 def test_targets_and_noise_are_judged_by_what_the_noise_was_drawn_from(shared: bool, in_batch: bool) -> None:
-    """Noise that a batch shares comes from the mean of its rows' distributions, whatever the row."""
+    """Noise shared by a batch comes from the mean of its rows' distributions, for every row."""
     bigrams = (np.array([0, 0, 1, 2, 5]), np.array([3, 4, 3, 0, 7]), np.array([6, 2, 5, 9, 40]))
     proposal = BigramProposal(COUNTS, bigrams)
     layer = trained(NoiseContrastiveEstimation, proposal, num_samples=9, shared=shared, in_batch=in_batch)
@@ -205,7 +205,7 @@ def test_a_target_that_is_never_noise_is_known_to_be_data(in_batch: bool) -> Non
 @pytest.mark.numerics
 @pytest.mark.parametrize("score", [-1e4, -100.0, 0.0, 100.0, 1e4])
 def test_scores_far_out(score: float) -> None:
-    """In float32: the loss grows as the score does, and no exponential overflows."""
+    """In float32 the loss grows linearly with the score, and no exponential overflows."""
     layer = NoiseContrastiveEstimation(1, UniformProposal(4), num_samples=2)
     with torch.no_grad():
         layer.weight.fill_(score)
@@ -234,13 +234,13 @@ def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
         assert layer.proposal.log_prob(target).min() < math.log(1e-7)
         torch.manual_seed(3)
         losses.append(layer(torch.zeros(50, 8, dtype=each), target, reduction="none").double())
-    # all logits are -12 in any precision: what differs is log Q alone
+    # all logits are -12 in any precision, so only log Q can differ
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
 
 
 def test_in_a_batch_the_others_targets_are_the_noise_and_no_rows_own() -> None:
     layer, (hidden, target) = trained(NoiseContrastiveEstimation, in_batch=True), some_rows()
-    target[:2] = 7  # noise that is the target stays; a row's own place does not
+    target[:2] = 7  # noise that hits the target is kept; a row's own target is not noise
     rows = layer(hidden, target, reduction="none")
     expected = (4 * layer.proposal.log_prob(target).exp()).tolist()
     for i, h in enumerate(hidden.detach().numpy()):
@@ -260,14 +260,14 @@ def test_draws_repeat_with_the_seed_and_differ_without() -> None:
     assert found[0][0] != found[0][1]
 
 
-# --- what it is for ---
+# --- self-normalisation ---
 
 
 @pytest.mark.slow
 def test_learned_scores_are_log_probabilities_of_text_that_it_has_not_seen() -> None:
     full, few, many = held_out("full"), learned(50), learned(200)
     print(full, few, many, sep="\n")
-    assert full.distance > 3  # the full softmax leaves log Z where it likes
+    assert full.distance > 3  # the full softmax does not constrain log Z
     assert many.distance < 0.2 and many.distance < few.distance < 0.6
     assert many.loss < full.loss + 0.06 and abs(many.score - many.loss) < 0.12
 

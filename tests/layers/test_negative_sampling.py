@@ -1,4 +1,4 @@
-"""Negative sampling: its formula, what it has in common with noise contrastive estimation and the compiled trainer."""
+"""Negative sampling: its formula, its relation to noise contrastive estimation, and the compiled trainer."""
 
 import numpy as np
 import pytest
@@ -60,13 +60,13 @@ def test_defaults_are_word2vecs() -> None:
     assert "keep_hits" not in repr(layer) and "keep_hits=True" in repr(trained(NegativeSampling, keep_hits=True))
 
 
-# --- the compiled trainer: its update in place is one step of SGD on this loss ---
+# --- the compiled trainer: its in-place update is one step of SGD on this loss ---
 
 
 def stepped(
     vectors: np.ndarray, outputs: np.ndarray, examples: list[tuple[int, list[int]]], proposal: Given, **how
 ) -> tuple[Tensor, Tensor, float]:
-    """Both matrices after one step of SGD, and the loss: from each word of the context or from all together."""
+    """Return both matrices after one step of SGD, and the loss, with context words used one by one or combined."""
     table = torch.nn.Parameter(torch.from_numpy(vectors.astype(np.float64)))
     number = len(proposal.given)
     layer = NegativeSampling(vectors.shape[1], proposal, num_samples=number, bias=False, dtype=torch.float64)
@@ -89,7 +89,7 @@ def stepped(
 @pytest.mark.parametrize("combine", [None, "mean", "sum"])
 @pytest.mark.parametrize("sentence", [[0, 1, 2, 3], [0, NOISE_WORD, 2, 3]], ids=["no-hit", "hit"])
 def test_the_compiled_update_is_a_step_on_this_loss(level: str, combine: str | None, sentence: list[int]) -> None:
-    """Four centres at once against five negatives, all the same word; which one of the centres is, or is not."""
+    """Four centres at once against five copies of one negative, which either is one of the centres or is not."""
     cbow = {"cbow": combine is not None, "cbow_mean": combine == "mean", "cbow_divides": combine == "mean"}
     core, vectors, outputs = make_core([*sentence, END_OF_SENTENCE], level=level, drawn=5, **cbow)
     proposal = Given([NOISE_WORD] * 5, [1] * 8)
@@ -109,7 +109,7 @@ def test_the_compiled_update_with_negatives_that_differ(combine: str | None) -> 
     core, vectors, outputs = make_core([*range(centres), END_OF_SENTENCE], **options)
     core.run(0, 1, 1)
     changed = np.flatnonzero((core.outputs != outputs).any(axis=1)).tolist()
-    assert len(changed) == centres + 5  # the draws differ; their rows tell which they were
+    assert len(changed) == centres + 5  # the draws are distinct, and the changed rows identify them
     proposal = Given(changed[centres:], np.ones(vocabulary, np.int64).tolist())
     examples = windows(list(range(centres)), 5)
     table, weight, _ = stepped(vectors, outputs, examples, proposal, combine=combine, rate=0.5)
@@ -118,7 +118,7 @@ def test_the_compiled_update_with_negatives_that_differ(combine: str | None) -> 
 
 
 def test_pairs_one_after_the_other() -> None:
-    """As in the published code: fresh negatives for each pair of words."""
+    """Draws fresh negatives for each pair of words, as in the published code."""
     sentence = [0, 1, NOISE_WORD, 3]
     core, vectors, outputs = make_core([*sentence, END_OF_SENTENCE], rate=0.1, sharing="pair", block=1, drawn=5)
     core.run(0, 1, 1)

@@ -1,4 +1,4 @@
-"""Every option of every sampled method, at its optimum, is the distribution that it claims."""
+"""Every option of every sampled method has the optimum that is claimed for it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from vastmax.ops import Draws
 @pytest.mark.numerics
 @pytest.mark.parametrize("method", METHODS)
 def test_the_optimum_is_what_is_claimed(method: str) -> None:
-    """With every pair of options."""
+    """The cases cover every pair of options."""
     for case in few_cases_of(method):
         found, allowed = off(method, case, QUICK)
         assert found <= allowed, case
@@ -33,7 +33,7 @@ def test_every_combination(method: str) -> None:
     assert not wrong
 
 
-# --- planted faults: each must leave the claim ---
+# --- planted faults: each must move the optimum away from the claim ---
 
 NONE = torch.zeros(0, dtype=torch.int64)
 FAULTS: dict[str, Callable[[Draws], Draws]] = {
@@ -80,7 +80,7 @@ def test_a_fault_is_found(method: str, fault: str) -> None:
     [(1, {"common": [0, 5]}), (3, {"bias": False, "sparse": False, "block_size": 3})],
 )
 def test_partitions_have_the_optimum_that_is_claimed(positives: int, options: dict[str, Any], corrected: bool) -> None:
-    """log P with the correction, and log P - log π without, to how far partitions differ; batches reach over cuts."""
+    """log P with the correction, log P - log π without, up to differences of partitions; batches may span cuts."""
     number, generator = 40, torch.Generator().manual_seed(0)
     truth = 1 / torch.arange(3, number + 3, dtype=torch.float64)
     target = torch.multinomial(truth, 2400, replacement=True, generator=generator)
@@ -98,8 +98,8 @@ def test_partitions_have_the_optimum_that_is_claimed(positives: int, options: di
 
     moved = learnt(layer, start, prepared, steps=8, truth=truth) - start
     assert distance(False, moved, truth) < 0.03
-    if corrected:  # and the claims are far from each other
+    if corrected:  # the two claims are far apart
         assert distance(False, -torch.from_numpy(share).log(), truth) > 0.1
 
 
-# --- several positives of a row, which come together: none is a sample of the others ---
+# --- several positives per row: none is a sample of the others ---

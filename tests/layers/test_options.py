@@ -1,4 +1,4 @@
-"""What layers say to options that they do not have, or to values that they do not take; and options as text."""
+"""Error messages for unknown options and invalid values, and options given as text."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ WORDS = Vocabulary(["one", "two", "three", "four", "five", "six"], [9, 7, 5, 3, 
 TEXT = TrainingText(WORDS, [0, 1, 2, 0, 3, 4, 5], lambda name: np.random.default_rng(0).normal(size=(6, 3)))
 every_layer = pytest.mark.parametrize("name", LAYERS)
 
-# a text of every option that text can give, and what it comes to
+# for every option that can be given as text, an example and its parsed value
 TEXTS: dict[str, tuple[str, Any]] = {
     "adaptation_rate": ("0.5", 0.5),
     "bias": ("true", True),
@@ -131,7 +131,7 @@ def test_unknown_options_are_answered_with_the_known(name: str) -> None:
             LayerSpec(name, {other: 1})
 
 
-# of these no option takes any; what stands for nothing, or for a number in text, may be taken
+# values that no option accepts; None and text of numbers are absent because some options accept them
 ODD = [
     b"no",
     object(),

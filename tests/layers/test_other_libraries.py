@@ -1,7 +1,7 @@
-"""The cases that torch and TensorFlow hold their own losses to, written anew from the formulas that they document.
+"""The test cases of torch and TensorFlow for their own losses, reimplemented from the documented formulas.
 
-Of torch: AdaptiveLogSoftmaxWithLoss and cross_entropy. Of TensorFlow: sampled_softmax_loss and nce_loss, in numpy.
-Where theirs is another number than ours, the test says by how much, and docs/design.md why.
+From torch: AdaptiveLogSoftmaxWithLoss and cross_entropy. From TensorFlow: sampled_softmax_loss and nce_loss, in numpy.
+Where their values differ from ours, the test states by how much, and docs/design.md explains why.
 """
 
 import math
@@ -65,7 +65,7 @@ def test_the_loss_is_that_of_the_log_probabilities() -> None:
 def test_the_best_class_is_found_wherever_it_is(best: str) -> None:
     layer, hidden = adaptive(10, [4, 8], in_features=64), torch.randn(64, 64).abs()
     with torch.no_grad():
-        if best == "head":  # clusters are less likely than any class of the head
+        if best == "head":  # make clusters less likely than any class of the head
             layer.head_weight.abs_()
             layer.head_weight[4:] = 0
         elif best == "first tail":
@@ -87,7 +87,7 @@ def test_the_best_class_is_found_wherever_it_is(best: str) -> None:
     ("reduction", "weighted", "ignored"), list(product(["mean", "sum", "none"], [False, True], [0, 3, 6]))
 )
 def test_cross_entropy(shape: tuple[int, ...], reduction, weighted: bool, ignored: int) -> None:
-    """Weights, ignored rows (a mean of nothing is NaN), any rank."""
+    """Class weights, ignored rows (an empty mean is NaN), any rank."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(*shape, 5, generator=generator, dtype=torch.float64)
     target = torch.randint(9, shape, generator=generator)
@@ -110,7 +110,7 @@ def test_a_weight_of_zero_leaves_nothing_to_divide_by() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_many_rows_in_half_precision(dtype: torch.dtype) -> None:
-    """The mean of 20,000 losses, in whose sum half precision would have no more digits."""
+    """The mean of 20,000 losses, whose sum would lose all precision in half precision."""
     layer = FullSoftmax(8, 50, dtype=dtype)
     hidden, target = torch.randn(20_000, 8).to(dtype), torch.randint(50, (20_000,))
     expected = F.cross_entropy(hidden.double() @ layer.weight.double().T + layer.bias.double(), target)  # type: ignore[union-attr]
@@ -131,7 +131,7 @@ def sampled_logits(
     ids = draws.ids.numpy()
     number = float(draws.times.sum())
     expected = {w: number * math.exp(log_q[w]) for w in range(V)}
-    if draws.distinct:  # as the sampler says, for it alone knows how often it tried
+    if draws.distinct:  # only the sampler knows its number of tries
         said = torch.cat([draws.log_expected, draws.target_log_expected]).exp().tolist()
         expected = dict(zip([*ids.tolist(), *targets[:, 0].tolist()], said, strict=True))
     rows = []
@@ -179,7 +179,7 @@ def test_sampled_softmax_loss_of_distinct_samples() -> None:
 
 
 def test_sampled_softmax_loss_of_samples_that_repeat_keeps_hits() -> None:
-    """TensorFlow removes them by default, and frequent classes come out too likely; else losses are equal."""
+    """TensorFlow removes hits by default, which makes frequent classes too likely; otherwise losses are equal."""
     layer, hidden, target, draws = case(SampledSoftmax, correct_target=True)
     assert len(draws.hits[0])
     found = layer(hidden, target, reduction="none").detach().numpy()
@@ -194,7 +194,7 @@ def test_nce_loss(replacement: bool) -> None:
     layer, hidden, target, draws = case(NoiseContrastiveEstimation, replacement=replacement)
     logits, labels = sampled_logits(layer, hidden, target[:, None], draws, remove_accidental_hits=False)
     times = draws.times.log().numpy()
-    merged = np.concatenate([logits[:, :1], logits[:, 1:] - times], 1)  # a class drawn twice counts twice, as two terms
+    merged = np.concatenate([logits[:, :1], logits[:, 1:] - times], 1)  # a class drawn twice becomes two terms
     terms = np.repeat(merged, [1, *draws.times.long().tolist()], axis=1)
     truth = np.repeat(labels, [1, *draws.times.long().tolist()], axis=1)
     found = layer(hidden, target, reduction="none").detach().numpy()
@@ -202,7 +202,7 @@ def test_nce_loss(replacement: bool) -> None:
 
 
 def test_nce_loss_of_several_true_classes_is_the_mean_of_theirs() -> None:
-    """TensorFlow gives each of T true classes the label 1/T, and so calls it noise in (T - 1)/T of the cases."""
+    """TensorFlow labels each of T true classes 1/T, which treats it as noise with weight (T - 1)/T."""
     layer, hidden, _, draws = case(NoiseContrastiveEstimation)
     targets = torch.tensor([[0, 2], [3, 9], [1, 0], [7, 8]])
     log_expected = layer.proposal.log_prob(targets.flatten()) + math.log(20)

@@ -1,4 +1,4 @@
-"""The partial softmax: its formula on the classes drawn, the bias of its estimate, what it is with every class."""
+"""The partial softmax: its formula on the classes drawn, its unbiased estimate of Z, and its limit with every class."""
 
 import copy
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ TARGET = torch.tensor([0, V - 1, 7, 7, 12])
 
 
 class Found:
-    """Instead of an index: heads that somebody chose, with places left empty."""
+    """A stand-in for an index that returns the given heads, padded with -1."""
 
     def __init__(self, heads: Sequence[Sequence[int]]) -> None:
         self.heads = torch.tensor(heads)
@@ -95,11 +95,11 @@ def test_with_every_class_in_the_head_it_is_the_full_softmax(head: int, tail: in
 
 # --- the estimate of Z ---
 
-DRAWS, LIMIT = 2000, 4.5  # of standard errors: a false alarm in 150,000, and there are three rows
+DRAWS, LIMIT = 2000, 4.5  # LIMIT in standard errors: one false alarm in 150,000, for each of three rows
 
 
 def partitions(layer: PartialSoftmax, hidden: Tensor, target: Tensor) -> Tensor:
-    """(DRAWS, N) estimates of Z, one a draw of the tail."""
+    """Return estimates (DRAWS, N) of Z, one per draw of the tail."""
     torch.manual_seed(11)
     with torch.no_grad():
         logit = layer.target_log_prob(hidden, target) + layer.log_partition(hidden)
@@ -118,7 +118,7 @@ def test_the_estimate_of_z_is_unbiased(heads: list[list[int]] | None) -> None:
     hidden, target = 0.3 * hidden_of(3).detach(), torch.tensor([0, V - 1, 7])
     estimates, truth = partitions(layer, hidden, target), layer.log_partition(hidden).exp()
     assert (standard_errors(estimates, truth) < LIMIT).all()
-    # The test sees the weights that lie near: of all classes outside the head, and of a head counted twice.
+    # The test detects similar wrong weights: (V - h) / m, and about (V + h) / m, with the head h counted twice.
     logits = (hidden @ layer.weight.t() + layer.bias).detach()
     for row, logit in enumerate(logits):
         head = {int(target[row]), *(best(layer, hidden[row].numpy(), 3) if heads is None else heads[row])} - {-1}
@@ -129,7 +129,7 @@ def test_the_estimate_of_z_is_unbiased(heads: list[list[int]] | None) -> None:
 
 
 def test_gradient_nears_the_full_softmax_as_the_head_grows() -> None:
-    """On a softmax as it is after training: most classes carry next to nothing."""
+    """Uses a softmax as after training, in which most classes have almost no mass."""
     num_classes, rows = 300, 8
     hidden, target = hidden_of(rows), torch.arange(rows)
     errors = []
@@ -170,7 +170,7 @@ def test_compiled_backward_draws_what_forward_drew() -> None:
     torch.testing.assert_close((found * direction).sum(), slope, rtol=1e-6, atol=1e-8)
     torch.manual_seed(6)
     other = compiled(hidden, TARGET, reduction="sum")
-    assert abs(float((other - loss(hidden)).detach())) > 1e-3  # another seed, another tail
+    assert abs(float((other - loss(hidden)).detach())) > 1e-3  # another seed draws another tail
 
 
 # --- the search ---
@@ -197,7 +197,7 @@ def test_never_holds_all_logits() -> None:
 def test_flops_are_those_that_are_counted() -> None:
     layer, hidden = layer_of(head=3, tail=8), hidden_of()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        layer(hidden, TARGET)  # the products with the head are bags of embeddings, which torch does not count
+        layer(hidden, TARGET)  # products with the head are embedding bags, which torch does not count
     assert counter.get_total_flops() == N * 2 * D * (V + 8)
     assert layer.flops_per_token() == 2 * D * (V + 3 * (3 + 1 + 8))
     assert layer.flops_per_token(train=False) == 2 * D * V
@@ -217,7 +217,7 @@ def test_an_index_that_probes_every_list_finds_what_the_search_finds() -> None:
 
 
 def test_an_index_of_few_lists_finds_much_and_never_a_class_twice() -> None:
-    """On a table with structure, as training makes it: 20 clusters."""
+    """Uses a table of 20 clusters, a structure like that after training."""
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(20, D))
     table = torch.from_numpy(np.repeat(centres, 50, 0) + 0.2 * generator.normal(size=(1000, D))).float()
@@ -236,7 +236,7 @@ def test_an_index_is_rebuilt_on_schedule_and_with_another_table(monkeypatch: pyt
     layer, hidden = layer_of(head=3, index=ClassIndex(rebuild_every=3)), hidden_of()
     seen = []
     for _ in range(7):
-        layer(hidden, TARGET)  # without a backward pass it is no step
+        layer(hidden, TARGET)  # without a backward pass this does not count as a step
         layer(hidden, TARGET).backward()
         seen.append(len(built))
     assert seen == [1, 1, 1, 2, 2, 2, 3]

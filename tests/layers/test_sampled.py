@@ -1,4 +1,4 @@
-"""Sampled softmax: against its formula sample by sample, and its convergence to the full softmax."""
+"""Sampled softmax against its formula sample by sample, and its convergence to the full softmax."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ COUNTS = [50, 1, 7, 30, 2, 9, 9, 120, 4, 3, 60, 5]
 
 
 def trained(**options: Any) -> SampledSoftmax:
-    """A layer of which no parameter is at its start."""
+    """Return a layer with random parameters."""
     layer = SampledSoftmax(D, options.pop("proposal", UnigramProposal(COUNTS)), dtype=torch.float64, **options)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -52,8 +52,8 @@ def test_loss_and_gradients_are_the_formulas(shared: bool, replacement: bool, co
     rows.sum().backward()
     ids, expected = samples.ids.expand(N, -1).tolist(), samples.log_expected_count.exp().expand(N, -1).tolist()
     if replacement:
-        assert any(len(set(row)) < len(row) for row in ids)  # repeats,
-    assert any(int(t) in row for t, row in zip(target, ids, strict=True))  # and hits are in the test
+        assert any(len(set(row)) < len(row) for row in ids)  # there are repeats
+    assert any(int(t) in row for t, row in zip(target, ids, strict=True))  # and hits
     drawn = (samples.ids == target[:, None]).any(1, keepdim=True)
     of_target = samples.log_expected_count_of(layer.proposal.log_prob(target)[:, None], drawn).exp()
     assert layer.bias is not None and layer.weight.grad is not None and layer.bias.grad is not None
@@ -100,12 +100,12 @@ REPEATS = 40_000
 def errors(
     number: int, change: Change = lambda draws: draws, target: int = 3, kind: SampledLoss = "softmax"
 ) -> tuple[float, float]:
-    """Bias and spread of the gradient for the hidden vector, relative to the full softmax's, over many draws."""
+    """Return bias and standard deviation of the hidden vector's gradient over many draws, relative to the exact one."""
     layer = trained(shared=False, num_samples=number)
     generator = torch.Generator().manual_seed(2)
     hidden = (0.5 * torch.randn(1, D, generator=generator, dtype=torch.float64)).requires_grad_()
     assert layer.bias is not None
-    with torch.no_grad():  # near the counts, so that a frequent target is a likely one
+    with torch.no_grad():  # close to the unigram distribution, so that a frequent target is likely
         layer.bias.copy_(0.3 * layer.bias + torch.tensor(COUNTS).log())
     exact, *_ = full_gradients(
         hidden.detach()[0].numpy(), layer.weight.detach().numpy(), layer.bias.detach().numpy(), target
@@ -155,7 +155,7 @@ def test_a_corrected_target_is_another_gradient() -> None:
     assert errors(128, target=7, kind="softmax-target-corrected")[0] > 2 * errors(128, target=7)[0]
 
 
-# --- what it is drawn with ---
+# --- proposals ---
 
 
 def test_draws_repeat_with_the_seed_and_differ_without() -> None:
@@ -183,7 +183,7 @@ def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
     for each, rows in ((layer, hidden.double()), (rounded, hidden)):
         torch.manual_seed(3)
         losses.append(each(rows, target, reduction="none").double())
-    # all logits are 0 in any precision: the loss is made of log Q alone
+    # all logits are 0 in any precision, so the loss depends on log Q alone
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
     assert losses[0].std() > 0 or losses[0].mean() > 1
 
@@ -195,9 +195,9 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved() ->
     hidden, target = some_rows(2)
     with torch.no_grad():
         layer(hidden, target)
-    assert proposal.told == [None, None]  # trained() has set the table since the layer was made
+    assert proposal.told == [None, None]  # trained() changed the table after construction
     met: set[int] = set()
-    for _ in range(2):  # two batches, one step
+    for _ in range(2):  # two batches accumulated for one step
         layer(hidden.detach(), target).backward()
         met |= set(layer.weight.grad.coalesce().indices()[0].tolist())  # type: ignore[union-attr]
     with torch.no_grad():
@@ -218,7 +218,7 @@ def test_a_spoilt_row_spoils_no_mixture(name: str) -> None:
     hidden[1, 2], hidden[3, 0] = torch.nan, torch.inf
     rows = layer(hidden, target, reduction="none")
     assert rows.isfinite().tolist() == [True, False, True, False, True]
-    with torch.autocast("cpu", torch.bfloat16):  # the proposal is brought up to date in its own precision
+    with torch.autocast("cpu", torch.bfloat16):  # the proposal is updated in its own precision
         layer.weight.data.normal_()
         layer.weight.detach().add_(1)
         assert layer(hidden[:1], target[:1]).isfinite()
@@ -231,7 +231,7 @@ def test_a_frozen_table_leaves_nothing_to_remember() -> None:
     with torch.no_grad():
         layer.weight.add_(1)
     layer(hidden, target)
-    assert proposal.told[-1] is None  # no class was met that could have moved: whoever wrote may have written to all
+    assert proposal.told[-1] is None  # no class was recorded, so the write may concern any class
 
 
 @pytest.mark.parametrize("shared", [True, False])

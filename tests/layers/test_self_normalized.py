@@ -1,4 +1,4 @@
-"""The self-normalised softmax: its formula, what it is without a penalty, and log Z on text that it has not seen."""
+"""The self-normalised softmax: its formula, its limit without a penalty, and log Z on held-out text."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_the_score_is_off_by_log_z() -> None:
     score = layer.unnormalized_log_prob(hidden, target)
     assert score.shape == (2, 3)
     torch.testing.assert_close(score - layer.log_partition(hidden), layer.target_log_prob(hidden, target))
-    assert layer.log_partition(hidden).abs().min() > 0.1  # or the line above could not fail
+    assert layer.log_partition(hidden).abs().min() > 0.1  # otherwise the line above could not fail
     with pytest.raises(InputError, match=f"target contains {V}"):
         layer.unnormalized_log_prob(hidden, target + 1)
     score.sum().backward()
@@ -93,14 +93,14 @@ def test_bad_penalties(penalty: float) -> None:
         SelfNormalizedSoftmax(D, V, penalty=penalty)
 
 
-# --- on text: Penn Treebank's commonest words, from two words to the next ---
+# --- on text: a trigram model of Penn Treebank's most frequent words ---
 
 
 def test_log_z_of_unseen_text_is_near_zero_with_the_penalty_alone() -> None:
     full, without = held_out("full"), held_out("self-normalized", penalty=0.0)
     weak, strong = held_out("self-normalized", penalty=0.1), held_out("self-normalized", penalty=1.0)
     print(full, without, weak, strong, sep="\n")
-    assert full.distance > 3  # the full softmax leaves log Z where the biases happened to start
+    assert full.distance > 3  # the full softmax leaves log Z where the initial biases put it
     assert strong.distance < weak.distance < without.distance
     assert strong.distance < 0.4 * without.distance
     assert strong.loss < full.loss + 0.05

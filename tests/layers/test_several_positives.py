@@ -1,4 +1,4 @@
-"""Several positives of a row: no samples of one another, one log Z, and a mean of the losses of each."""
+"""Several positives per row: none is a sample of the others, all share one log Z, and their losses are averaged."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from vastmax.vocabulary import Vocabulary
 
 @pytest.mark.parametrize("number", [8, pytest.param(64, marks=pytest.mark.slow)])
 def test_positives_that_come_together_are_no_samples_of_each_other(number: int) -> None:
-    """Two items are wanted by everybody, as often, and Q takes one to be a thousand times as frequent."""
+    """Every row has the same two positives, of which Q makes one a thousand times as likely as the other."""
     layer = SampledSoftmax(1, UnigramProposal([2000, 2, *[20] * 48], power=1), in_batch=True, sparse=False)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
     for _ in range(150):
@@ -41,7 +41,7 @@ def test_positives_that_come_together_are_no_samples_of_each_other(number: int) 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("positives", [2, 5])
 def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int, shared: bool, sparse: bool) -> None:
-    """All classes drawn, without replacement: the full softmax, of rows with positives that repeat and are ignored."""
+    """Drawing all classes without replacement gives the full softmax, also with repeated and ignored positives."""
     options: dict[str, Any] = {"num_samples": 9, "replacement": False, "shared": shared, "sparse": sparse}
     layer = SampledSoftmax(4, UniformProposal(9), dtype=torch.float64, **options)
     full = FullSoftmax(4, 9, dtype=torch.float64)
@@ -64,7 +64,7 @@ def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int, shared:
 
 
 def shares_z(name: str, **options: Any) -> OutputLayer:
-    """A layer of 9 classes in 4 dimensions whose loss is a row's normaliser less the target's score, without chance."""
+    """Return a layer of 9 classes in 4 dimensions whose deterministic loss is log Z less the target's score."""
     words = Vocabulary([f"w{i}" for i in range(9)], range(9, 0, -1))
     layer = build(name, 4, words, dtype=torch.float64, **options)
     if isinstance(layer, TargetSampledSoftmax):
@@ -90,7 +90,7 @@ SHARING: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "options"), SHARING)
 def test_one_log_z_serves_all_positives_of_a_row(name: str, options: dict[str, Any]) -> None:
-    """Loss and gradients are the mean over the positives, of which eight cost hardly more products than one."""
+    """Loss and gradients are the mean over the positives; eight cost no more matrix products than one."""
     layer, generator = shares_z(name, **options), torch.Generator().manual_seed(0)
     hidden = torch.randn(6, 4, generator=generator, dtype=torch.float64).requires_grad_()
     target = torch.randint(9, (6, 8), generator=generator)
@@ -132,7 +132,7 @@ def test_a_subclass_with_a_loss_of_its_own_has_it_for_several_positives_too(base
 
 
 def test_a_group_is_left_out_of_its_rows_samples() -> None:
-    """Against the formula: to each row the targets of other groups are draws, and two towers agree."""
+    """Each row's draws are the targets of other groups, against the formula; two towers give the same."""
     counts, target, group = [50, 1, 7, 30, 2], torch.tensor([3, 0, 3, 1, 0, 4]), torch.tensor([9, 9, 2, 2, 5, 5])
     proposal = UnigramProposal(counts, power=1)
     layer = SampledSoftmax(4, proposal, in_batch=True, bias=False, sparse=False, dtype=torch.float64)

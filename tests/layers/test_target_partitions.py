@@ -1,4 +1,4 @@
-"""Data sets cut into partitions of few distinct targets, beside a loop that looks at a target at a time."""
+"""Data sets cut into partitions of few distinct targets, against a loop over single targets."""
 
 import tracemalloc
 
@@ -47,14 +47,14 @@ def test_what_is_given_may_be_of_any_shape_and_kind() -> None:
         [5, 5, 2, 2, 9, 5, 1, 0, -100],
     ):
         assert listed(partitions(given_, 2)) == expected
-    words = np.array([3, 0xFFFFFFFF, 4, 0xFFFFFFFF], np.uint32)  # a corpus: each sentence is followed by a mark
+    words = np.array([3, 0xFFFFFFFF, 4, 0xFFFFFFFF], np.uint32)  # a corpus with an end mark after each sentence
     assert listed(partitions(words, 1, ignore_index=0xFFFFFFFF)) == [(0, 2, [3]), (2, 4, [4])]
     assert listed(partitions([], 3)) == []
     assert listed(partitions([-100, -100], 3)) == [(0, 2, [])]
 
 
 def test_zipf_at_length() -> None:
-    """Long enough for chunks of every size, with cuts anywhere in them."""
+    """Long enough for chunks of every size, with cuts at arbitrary offsets."""
     targets = np.minimum(np.random.default_rng(0).zipf(1.2, 30_000), 10**6)
     for size in (1, 7, 300, 3000):
         found = listed(partitions(targets, size))
@@ -72,7 +72,7 @@ def test_an_array_on_disk_is_not_read_whole(tmp_path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found[-1].stop == length
-    assert peak < 8 * length  # what one copy as int64 would take: chunks are of 4 million at most
+    assert peak < 8 * length  # the size of one int64 copy; chunks have at most 4 million targets
 
 
 def test_bad_input() -> None:

@@ -1,4 +1,4 @@
-"""Target sampling: its formula on the candidates, what it is with every class, and what its gradient touches."""
+"""Target sampling: its formula on the candidates, its limit with every class, and the rows its gradient touches."""
 
 import copy
 from functools import partial
@@ -107,7 +107,7 @@ def test_gradients_touch_candidates_and_targets_alone() -> None:
 
 
 def test_a_partition_at_a_time() -> None:
-    """The candidates of a partition hold all of its targets, so that a step is over them alone."""
+    """The candidates of a partition include all of its targets, so a step uses only them."""
     targets = torch.randint(V, (200,), generator=torch.Generator().manual_seed(0))
     layer, hidden = layer_of(), hidden_of(200)
     for partition in partitions(targets, 6):
@@ -195,11 +195,11 @@ def test_candidates_are_not_taken_without_knowing_how_often_they_are_some() -> N
         layer.set_candidates([3])
     with pytest.raises(InputError, match="give an iterable that can be read twice, such as a list of batches"):
         layer.prepare(iter([[3]]))
-    list(layer_of().prepare(iter([[3]])))  # as published: one pass
+    list(layer_of().prepare(iter([[3]])))  # a single pass, as published
 
 
 def test_a_class_that_no_partition_holds_has_the_least_share() -> None:
-    """So that the loss of a target that training never met is finite."""
+    """The smallest share keeps the loss of a target not seen in training finite."""
     layer = layer_of(correct_inclusion=True)
     layer.set_inclusion([0, 0.25, *[0.5] * (V - 2)])
     assert layer.log_inclusion is not None
@@ -213,7 +213,7 @@ def test_the_correction_is_not_rounded_to_the_parameters_dtype(dtype: torch.dtyp
     narrow, wide = layer_of(correct_inclusion=True, dtype=dtype), layer_of(correct_inclusion=True)
     with torch.no_grad():
         for layer in (narrow, wide):
-            layer.weight.zero_()  # the logits are the correction alone
+            layer.weight.zero_()  # the logits consist of the correction only
             assert layer.bias is not None
             layer.bias.zero_()
             layer.set_inclusion(SHARE)
@@ -236,7 +236,7 @@ def test_inclusion_is_the_share_of_places_whose_partition_holds_a_class() -> Non
 def test_costs_are_those_of_the_candidates() -> None:
     layer, hidden = layer_of(1000, common=[0, 1, V - 1], correct_inclusion=True), hidden_of()
     layer.set_inclusion(np.ones(1000))
-    layer.set_candidates([0, 7, 12, 500])  # all targets are among these and the common
+    layer.set_candidates([0, 7, 12, 500])  # these and the common classes cover all targets
     with FlopCounterMode(display=False) as counter:
         layer(hidden, TARGET).backward()
     assert counter.get_total_flops() == N * layer.flops_per_token() == N * 3 * 2 * D * 6

@@ -1,4 +1,4 @@
-"""Every layer with some classes taken out of its distribution, as padding is."""
+"""Every layer with some classes, such as padding, removed from its distribution."""
 
 import copy
 
@@ -33,7 +33,7 @@ COUNTS = shuffled_zipf(V)
 
 
 def padded(case: LayerCase, **more) -> WithoutClasses:
-    """The case's layer over V classes, of which three are taken out; its options speak of those left."""
+    """Return the case's layer over V classes, three of them removed; its options refer to the remaining ones."""
     options = {name: value(COUNTS[LEFT]) if callable(value) else value for name, value in case.options.items()}
     torch.manual_seed(0)
     built = build(case.name, D, case.vocabulary(COUNTS), dtype=torch.float64, without=PAD, **options, **more)
@@ -48,7 +48,7 @@ def rows() -> tuple[Tensor, Tensor]:
 
 
 def masked(hidden: Tensor, layer: WithoutClasses) -> Tensor:
-    """(…, V) log-probabilities of a full softmax whose logits are -inf where classes are taken out."""
+    """Return log-probabilities (…, V) of a full softmax whose logits are -inf for removed classes."""
     logits = torch.full((*hidden.shape[:-1], V), -torch.inf, dtype=torch.float64)
     for i, place in enumerate(LEFT):
         logits[..., place] = hidden @ layer.layer.weight[i] + layer.layer.bias[i]
@@ -95,7 +95,7 @@ def test_the_contract_holds_over_all_ids(case: LayerCase) -> None:
     drawn = layer.sample(hidden, 200)
     assert drawn.shape == (4, 2, 200) and not set(drawn.flatten().tolist()) & set(PAD)
     shares = torch.stack([(drawn[0, 0] == i).double().mean() for i in range(V)])
-    assert (shares - log_prob[0, 0].exp()).abs().max() < 0.15  # of 200 draws, far beyond chance
+    assert (shares - log_prob[0, 0].exp()).abs().max() < 0.15  # far beyond the sampling error of 200 draws
 
 
 @every_layer
@@ -106,7 +106,7 @@ def test_the_loss_is_that_of_the_classes_left(case: LayerCase, several: bool) ->
     places = layer.inner[target]
     if several:
         target, places = (torch.stack([each, each.flip(0), each.roll(1, 0)], -1) for each in (target, places))
-    for ignore in (-100, 0, 7, V + 3):  # 0 and 7 are padding, as of batches filled up with it
+    for ignore in (-100, 0, 7, V + 3):  # 0 and 7 are removed classes, such as padding in batches
         given, inner = target.clone(), places.clone()
         given[0], inner[0] = ignore, -100
         context = torch.tensor([[3, 0], [7, -1], [V - 1, 29], [100, 5]])
@@ -300,7 +300,7 @@ def test_ids_of_any_integer_dtype(case: LayerCase) -> None:
     for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
         given = target.to(dtype)
         assert torch.equal(layer.target_log_prob(hidden, given), layer.target_log_prob(hidden, target))
-        for ignore in (-100, 156, 257, 1):  # of which some are other numbers in few bits
+        for ignore in (-100, 156, 257, 1):  # some of these wrap around in 8-bit dtypes
             wanted = loss_of(layer, hidden, target, ignore_index=ignore, reduction="none")
             assert torch.equal(loss_of(layer, hidden, given, ignore_index=ignore, reduction="none"), wanted)
     for wrong in (target + 1j, target > 2):
@@ -379,7 +379,7 @@ def test_counts_of_another_number_of_classes_are_refused() -> None:
 @pytest.mark.parametrize("name", ["full", "hierarchical", "sampled"])
 def test_without_classes_twice(name: str) -> None:
     inner = padded(LayerCase(name))
-    outer = WithoutClasses(inner, [1])  # class 0 of the inner one, taken out there, is 0 here too
+    outer = WithoutClasses(inner, [1])  # class 0, removed by the inner layer, is also class 0 here
     hidden = torch.randn(3, D, dtype=torch.float64)
     log_prob = outer.log_prob(hidden)
     assert log_prob.shape == (3, V + 1)
@@ -412,7 +412,7 @@ def test_a_language_model_shares_its_table_wherever_it_is_made() -> None:
 
 
 def test_samples_are_reported_for_contexts_as_losses_are() -> None:
-    """A removed class, and one that is none, is no previous class."""
+    """Removed classes and ids outside the vocabulary count as no previous class."""
     layer = build("adaptive-importance", D, COUNTS, without=PAD)
     hidden, target = rows()
     reports = []

@@ -1,4 +1,4 @@
-"""What tests of layers watch: the largest tensor that is made, and what a proposal is told."""
+"""Recorders for tests of layers: the largest tensor allocated, and the updates that a proposal receives."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from vastmax.proposals import UniformProposal
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers the largest tensor that any operation returned."""
+    """Records the size of the largest tensor that any operation returned."""
 
     largest = 0
 
@@ -21,7 +21,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 class Watched(UniformProposal):
-    """Notes what it is told about the table."""
+    """A proposal that records the updates it receives about the table."""
 
     context = "hidden"
 

@@ -1,4 +1,4 @@
-"""The one list of calls of ops on which every backend is held against the reference."""
+"""The list of op calls on which every backend is compared with the reference."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class OpCase:
 
     Attributes:
         op: its name.
-        label: tells cases of one op apart.
-        shapes: of the tensors that it is differentiable in; None for one that is left out.
-        call: the op on these tensors; returns the tensors that are compared.
-        spread: standard deviation of the tensors' numbers.
-        numbers: what they are, given a shape and a generator.
+        label: distinguishes the cases of one op.
+        shapes: shapes of its differentiable inputs; None for an omitted input.
+        call: applies the op to these tensors and returns the tensors to compare.
+        spread: factor by which the values are scaled.
+        numbers: draws the values, given a shape and a generator.
     """
 
     op: str
@@ -46,7 +46,7 @@ class OpCase:
         return f"{self.op}-{self.label}"
 
     def tensors(self, dtype: torch.dtype, seed: int = 0) -> Arguments:
-        """Numbers that the dtype can hold, in float64."""
+        """Return the inputs in float64, with values representable in the dtype."""
         generator = torch.Generator().manual_seed(seed)
         drawn: Arguments = []
         for shape in self.shapes:
@@ -72,7 +72,7 @@ def cross_entropy(
     def call(*tensors: Tensor) -> tuple[Tensor, ...]:
         parts = [Part(*tensors[3 * i : 3 * i + 3]) for i in range(len(widths))]
         log_partition, log_prob = ops.linear_cross_entropy(parts, target, options.get("block_size"))
-        # -inf of a target that is no class takes part in nothing; its gradient is looked at as 0
+        # drop the -inf of targets that are not classes, so that their gradients are 0
         return log_partition, log_prob[log_prob > -torch.inf]
 
     shapes: list[tuple[int, ...] | None] = []
@@ -113,7 +113,7 @@ def sums(label: str, shape: tuple[int, int], own: bool = False, times: bool = Tr
     drawn = torch.randint(1, 9, of_samples, generator=generator) if times else None
 
     def call(logits: Tensor, bases: Tensor) -> tuple[Tensor, ...]:
-        return ops.log_sums(logits, bases, log_prob, drawn)[:1]  # what has a gradient
+        return ops.log_sums(logits, bases, log_prob, drawn)[:1]  # the differentiable output
 
     return OpCase("log_sums", label, (shape, shape[:1]), call, spread)
 
@@ -140,7 +140,7 @@ def draws_of(
     in_batch: bool = False,
     distinct: bool = False,
 ) -> Draws:
-    """Draws of these samples from a distribution that is not uniform."""
+    """Return the Draws of these samples under a non-uniform distribution."""
     log_q = torch.linspace(0.5, 3, num_classes, dtype=torch.float64).log_softmax(0)
     times = torch.ones(samples.shape, dtype=torch.float64)
     if merged:
@@ -155,7 +155,7 @@ def draws_of(
 
 def sampled(kind: str, label: str, target: Tensor, draws: Draws, num_classes: int, bias: bool = True) -> OpCase:
     def call(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
-        wide = torch.promote_types(weight.dtype, torch.float32)  # as layers hand over what they draw
+        wide = torch.promote_types(weight.dtype, torch.float32)  # the dtype in which layers pass their draws
         given = draws._replace(
             times=draws.times.to(wide),
             log_expected=draws.log_expected.to(wide),
@@ -178,7 +178,7 @@ KINDS = [
 
 
 def sampled_cases(kind: str) -> list[OpCase]:
-    target = ids((11,), 9, seed=2)  # of few classes: hits are sure
+    target = ids((11,), 9, seed=2)  # few classes, so that there are hits
     shared, own = ids((23,), 9, seed=3), ids((11, 5), 9, seed=4)
     return [
         sampled(kind, "shared", target, draws_of(target, shared, 9, merged=True), 9),
@@ -202,7 +202,7 @@ def gathered(label: str, classes: Tensor, target: Tensor | None = None, bias: bo
 def ragged(
     label: str, times: list[int], num_classes: int, width: int, *, bias: bool = True, sparse: bool = False
 ) -> OpCase:
-    """Row r has times[r] classes."""
+    """Return a case in which row r has times[r] classes."""
     rows = torch.repeat_interleave(torch.tensor(times))
     chosen = ids((len(rows),), num_classes)
 
@@ -226,7 +226,7 @@ def path(label: str, tree: Tree, leaves: Tensor, rows: Tensor, bias: bool = True
 
 
 def word_classes(class_of: Any) -> WordClasses:
-    """The words in their classes, laid out."""
+    """Return the WordClasses layout of a class assignment."""
     belongs = torch.as_tensor(np.asarray(class_of)).long()
     sizes = belongs.bincount()
     words = belongs.argsort(stable=True)
@@ -245,7 +245,7 @@ def classes(label: str, class_of: Any, words: Tensor, bias: bool = True) -> OpCa
 
 
 def different(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Numbers of which no two in a row are equal, in eleven bits or eight."""
+    """Return values that are distinct within each row and exact with an 8- or 11-bit mantissa."""
     order = torch.rand(shape, generator=generator).argsort(1)
     return (1 + order % 128 / 128).double() * 2.0 ** (order // 128)
 

@@ -1,4 +1,4 @@
-"""Adagrad on few rows: every backend beside the reference, and the rows that are none of its business."""
+"""Adagrad on a subset of rows: every backend against the reference, and all other rows untouched."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SHAPES = [(7,), (7, 1), (7, 3), (300, 100), (5, 2, 3), (1, 40_000)]
 
 
 def stepped(backend: str, tensors: list[Tensor], rows: Tensor, rate: float = 0.1, epsilon: float = 1e-3) -> Any:
-    """Table and squares after a step; what is handed over stays."""
+    """Return table and squares after a step on copies, checking that the gradients are unchanged."""
     table, squares, gradients = (each.clone(memory_format=torch.preserve_format) for each in tensors)
     with ops.using(adagrad_rows=backend):
         assert ops.adagrad_rows(table, squares, rows, gradients, rate, epsilon) is None
@@ -29,7 +29,7 @@ def stepped(backend: str, tensors: list[Tensor], rows: Tensor, rate: float = 0.1
 
 
 def some(shape: tuple[int, ...], count: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Table, squares and gradients, and rows in no order; NaN where no row is met."""
+    """Return table, squares and gradients, and unsorted rows; all other rows are NaN."""
     generator = torch.Generator().manual_seed(3)
     rows = torch.randperm(shape[0], generator=generator)[:count]
     table, squares = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
@@ -73,13 +73,13 @@ def test_threads_and_strides_change_nothing() -> None:
     found.append(stepped("compiled", [table, squares, gradients.t().contiguous().t()], rows))
     for other in found[1:]:
         assert all(torch.equal(a[rows], b[rows]) for a, b in zip(found[0], other, strict=True))
-    odd = stepped("compiled", [table, squares.t().contiguous().t(), gradients], rows)  # left to torch
+    odd = stepped("compiled", [table, squares.t().contiguous().t(), gradients], rows)  # falls back to torch
     torch.testing.assert_close(odd[0][rows], found[0][0][rows])
 
 
 @pytest.mark.parametrize("backend", [name for name in _ops["adagrad_rows"]])
 def test_a_write_is_known_to_torch(backend: str) -> None:
-    """By the version of a tensor: autograd looks at it, and so do proposals that follow a table."""
+    """The tensor's version counter increases: autograd and proposals that follow a table check it."""
     (table, squares, gradients), rows = some((7, 3), 4, torch.float32)
     table = torch.nn.Parameter(table)
     before = table._version, squares._version

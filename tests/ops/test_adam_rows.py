@@ -1,4 +1,4 @@
-"""Adam on few rows: every backend beside the reference and the oracle, and the rows that are none of its business."""
+"""Adam on a subset of rows: every backend against the reference and the oracle, and all other rows untouched."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ SHAPES = [(7,), (7, 1), (7, 3), (300, 100), (5, 2, 3), (1, 40_000)]
 
 
 def stepped(backend: str, tensors: list[Tensor], rows: Tensor, step: int = 3) -> Any:
-    """Table, means and squares after a step; what is handed over stays."""
+    """Return table, means and squares after a step on copies, checking that the gradients are unchanged."""
     table, means, squares, gradients = (each.clone(memory_format=torch.preserve_format) for each in tensors)
     with ops.using(adam_rows=backend):
         assert ops.adam_rows(table, means, squares, rows, gradients, step, 0.1, (0.8, 0.95), 1e-2) is None
@@ -35,7 +35,7 @@ def stepped(backend: str, tensors: list[Tensor], rows: Tensor, step: int = 3) ->
 
 
 def some(shape: tuple[int, ...], count: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Table, means, squares and gradients, and rows in no order; NaN where no row is met."""
+    """Return table, means, squares and gradients, and unsorted rows; all other rows are NaN."""
     generator = torch.Generator().manual_seed(3)
     rows = torch.randperm(shape[0], generator=generator)[:count]
     table, means, squares = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(3))
@@ -62,7 +62,7 @@ def test_every_backend_is_the_formula(backend: str, shape: tuple[int, ...], dtyp
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_is_the_oracle(backend: str) -> None:
-    """Kingma & Ba, algorithm 1: from the first step on, of rows that some steps do not meet."""
+    """Kingma & Ba, algorithm 1, from the first step on, with rows that some steps skip."""
     generator = torch.Generator().manual_seed(5)
     table = torch.randn((5, 3), generator=generator, dtype=torch.float64)
     met = [[4, 0], [2], [], [0, 1, 2, 4], [0], [4, 2]]
@@ -81,7 +81,7 @@ def test_every_backend_is_the_oracle(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_first_step_by_hand(backend: str) -> None:
-    """From moments of 0: rate * g / (|g| + epsilon / sqrt(1 - beta2)), with digits that 1 - beta2 of floats lacks."""
+    """From moments of 0: rate * g / (|g| + epsilon / sqrt(1 - beta2)), more precise than 1 - beta2 in float32."""
     table, means, squares = torch.tensor([[1.0, 2.0], [5.0, 5.0]]), torch.zeros(2, 2), torch.zeros(2, 2)
     with ops.using(adam_rows=backend):
         gradients, epsilon = torch.tensor([[2.0, -1.0]]), math.sqrt(1 - 0.999)
@@ -103,7 +103,7 @@ def test_threads_and_strides_change_nothing() -> None:
     found.append(stepped("compiled", [table, means, squares, gradients.t().contiguous().t()], rows))
     for other in found[1:]:
         assert all(torch.equal(a[rows], b[rows]) for a, b in zip(found[0], other, strict=True))
-    for odd in ([table, means.t().contiguous().t(), squares], [table, means, squares.double()]):  # left to torch
+    for odd in ([table, means.t().contiguous().t(), squares], [table, means, squares.double()]):  # falls back to torch
         left = stepped("compiled", [*odd, gradients], rows)
         torch.testing.assert_close(left[0][rows], found[0][0][rows])
 

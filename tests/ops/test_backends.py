@@ -1,4 +1,4 @@
-"""Every backend of every op beside the reference: forward and every gradient, in every dtype, wherever tensors lie."""
+"""Every backend of every op against the reference: outputs and gradients, for every dtype and memory layout."""
 
 from collections.abc import Iterator
 
@@ -37,13 +37,13 @@ def fresh_memory_holds_nan() -> Iterator[None]:
 
 
 def results(case: OpCase, backend: str, tensors: Arguments) -> list[Tensor]:
-    """What the op returns, and its gradients, in float64."""
+    """Return the op's outputs and gradients, in float64."""
     leaves = [None if each is None else each.requires_grad_() for each in tensors]
     with ops.using(**{case.op: backend}):
         found = case.call(*leaves)
     generator = torch.Generator().manual_seed(9)
     upstream = [torch.randn(each.shape, generator=generator, dtype=torch.float64) for each in found]
-    upstream[0][1::3] = 0  # a row that is ignored; of two outputs, one that the other alone is needed of
+    upstream[0][1::3] = 0  # rows that are ignored; with two outputs, rows that need only the second
     given = [grad.to(each.dtype) for grad, each in zip(upstream, found, strict=True)]
     inputs = [leaf for leaf in leaves if leaf is not None]
     gradients = torch.autograd.grad(found, inputs, given, materialize_grads=True)
@@ -51,7 +51,7 @@ def results(case: OpCase, backend: str, tensors: Arguments) -> list[Tensor]:
 
 
 def strided(tensor: Tensor) -> Tensor:
-    """The same numbers with strides that are not those of fresh memory, and NaN between them."""
+    """Return the same values in a non-contiguous view, with NaN between them."""
     memory = torch.full((*reversed(tensor.shape), 2), torch.nan, dtype=tensor.dtype)
     view = memory[..., 0].permute(*reversed(range(tensor.dim())))
     assert tensor.numel() < 2 or not view.is_contiguous()
@@ -72,7 +72,7 @@ def test_it_loses_no_more_than_the_formula_in_the_same_dtype(case: OpCase, backe
     for exact, rounded, ours in zip(truth, naive, found, strict=True):
         assert ours.shape == exact.shape
         if exact.numel():
-            # the truth is rounded as well, if in float64
+            # the truth is rounded too, to float64
             tolerance = (4 * torch.finfo(dtype).eps + 1e-13) * max(1.0, float(exact.abs().max()))
             assert (exact - ours).abs().max() <= (exact - rounded).abs().max() + tolerance
 
@@ -88,12 +88,12 @@ def test_strides_change_nothing(case: OpCase, backend: str) -> None:
 
 def test_every_op_is_compared() -> None:
     draws = {"adapt_bigrams", "draw_bigrams", "guarded_draws", "tree_draws", "tree_update"}
-    others = {"adagrad_rows", "adam_rows", "coalesced", "row_estimates", *draws}  # which have tests of their own
+    others = {"adagrad_rows", "adam_rows", "coalesced", "row_estimates", *draws}  # these have their own tests
     assert {case.op for case in CASES} | others == set(_ops)
 
 
 def test_a_backend_that_errs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of: a wrong bias, a wrong gradient, a row of fresh memory."""
+    """The faults are a wrong bias, a missing gradient and an uninitialised row."""
     case = next(case for case in CASES if case.id == "gathered_logits-shared")
     from vastmax.ops.gathered_logits.pytorch import gathered_logits
 
@@ -115,7 +115,7 @@ def test_a_backend_that_errs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
             test_it_loses_no_more_than_the_formula_in_the_same_dtype(case, "wrong", torch.float32)
 
 
-# --- which backend ---
+# --- backend selection ---
 
 
 def test_the_last_that_takes_the_tensor_computes_and_the_reference_only_when_asked(monkeypatch) -> None:
@@ -158,7 +158,7 @@ def test_what_an_asked_backend_computes_is_its_own() -> None:
     with ops.using(gathered_logits=REFERENCE):
         sparse.append(ops.gathered_logits(hidden, weight, None, ids, sparse=True))
     layouts = [torch.autograd.grad(each.sum(), weight)[0].is_sparse for each in sparse]
-    assert layouts == [True, False]  # the reference's gradients are dense: it did run
+    assert layouts == [True, False]  # the reference's gradients are dense, so it did run
 
 
 def test_uses_that_end_out_of_order_leave_nothing_behind() -> None:

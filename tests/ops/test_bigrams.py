@@ -1,4 +1,4 @@
-"""Draws from bigrams and what they teach: compiled code beside torch's, which is held to the formula elsewhere."""
+"""Draws from bigrams and adaptation to them: compiled code against torch's, which other tests check by formula."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ N = len(CONTEXT)
 
 
 def tables(bigrams: bool = True) -> BigramTables:
-    """Uneven tables: one history that much follows, some that nothing does, weights of 0."""
+    """Return uneven tables: a history with many successors, some with none, and weights of 0."""
     generator = np.random.default_rng(0)
     previous = np.minimum(generator.geometric(0.2, 6000) - 1, V - 1)
     pairs = previous, generator.integers(V, size=6000), np.ones(6000)
@@ -47,7 +47,7 @@ def test_both_backends_draw_the_same_and_say_how_likely(bigrams: bool, n: int) -
 
 
 def lessons() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draws with repeats, a row without any, one with an infinite logit, one with NaN, and logits of -inf."""
+    """Return draws with repeats, an empty row, one with infinite logits, one with NaN, and logits of -inf."""
     lengths = torch.randint(60, (N,), generator=torch.Generator().manual_seed(1))
     lengths[5], lengths[6] = 0, 1
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
@@ -56,7 +56,7 @@ def lessons() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     score = 3 * torch.randn(N, V, dtype=torch.float64, generator=generator)
     score[:, 7] = -torch.inf
     score[8, :40], score[9, :40] = torch.inf, torch.nan
-    return ids, score[torch.repeat_interleave(lengths), ids], offsets  # of a class that a row drew twice the same
+    return ids, score[torch.repeat_interleave(lengths), ids], offsets  # repeated classes of a row have equal logits
 
 
 def adapted(backend: str, of: BigramTables, **rates: float) -> BigramTables:
@@ -82,7 +82,7 @@ def test_both_backends_learn_the_same(bigrams: bool, rate: float, mixture_rate: 
 @pytest.mark.parametrize("backend", ["torch", "compiled"])
 @pytest.mark.parametrize("gap", [400.0, 650.0, 700.0, 720.0, 745.0, 2000.0])
 def test_bigrams_that_the_model_thinks_all_but_impossible_spoil_nothing(backend: str, gap: float) -> None:
-    """The table keeps its mass, and every weight is a number: a quotient of what is left of a softmax overflows."""
+    """The table keeps its mass and finite weights, although dividing by an underflowing share would overflow."""
     proposal = BigramProposal.from_tokens([0, 1, 0, 2, 0, 3, 1, 3], 4, smoothing=1.0)
     before = proposal.bigram.total.clone()
     logits = torch.tensor([-gap, -gap - 40, 0.0], dtype=torch.float64)

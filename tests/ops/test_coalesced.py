@@ -1,4 +1,4 @@
-"""Sparse gradients with each row once: every backend beside float64, and the order in which rows are summed."""
+"""Coalesced sparse gradients: every backend against float64, and the order in which rows are summed."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ PAIRS = [
 
 
 def some(num_rows: int, count: int, *width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A gradient of this many rows, as they come."""
+    """Return an uncoalesced gradient with `count` random rows."""
     generator = torch.Generator().manual_seed(7)
     rows = torch.randint(num_rows, (1, count), generator=generator)
     values = torch.randn((count, *width), generator=generator, dtype=torch.float64).to(dtype)
@@ -37,11 +37,11 @@ def test_a_sparse_gradient_has_each_row_once(backend: str, dtype: torch.dtype, r
     assert found.is_coalesced() and found.dtype == dtype and torch.equal(found.to_dense(), gradient.to_dense())
     assert found._indices()[0].tolist() == sorted(set(rows))
     rising = rows in ([], [0, 2, 5])
-    assert (found._values().data_ptr() == values.data_ptr()) == rising  # no copy where none is needed
+    assert (found._values().data_ptr() == values.data_ptr()) == rising  # no copy of sorted and unique rows
 
 
 @pytest.mark.parametrize("width", [(), (1,), (3, 2), (0,), (40_000,)], ids=str)
-@pytest.mark.parametrize("num_rows", [1, 7, 100_000])  # sorted by counting, and by digits
+@pytest.mark.parametrize("num_rows", [1, 7, 100_000])  # counting sort and radix sort
 @pytest.mark.parametrize(("backend", "dtype"), PAIRS)
 def test_every_backend_sums(backend: str, dtype: torch.dtype, num_rows: int, width: tuple[int, ...]) -> None:
     gradient = some(num_rows, 30, *width, dtype=dtype)
@@ -81,13 +81,13 @@ def test_gradients_that_are_not_plain() -> None:
         other = torch.sparse_coo_tensor(*parts, gradient.shape, check_invariants=False)
         assert not (other._indices().stride()[1] == 1 and other._values().is_contiguous())
         torch.testing.assert_close(coalesced(other), coalesced(gradient))
-    with torch.no_grad():  # of a backward pass that is itself differentiable
+    with torch.no_grad():  # as in a backward pass that is itself differentiable
         torch.testing.assert_close(coalesced(gradient.clone().requires_grad_()), coalesced(gradient))
 
 
 @pytest.mark.parametrize("backend", ["reference", "torch"])
 def test_sums_of_half_precision_are_kept_in_float32(backend: str) -> None:
-    """One thousand ones are 1000, to a bfloat16's nearest; one after the other in bfloat16 they stop at 256."""
+    """A thousand ones sum to 1000, exact in bfloat16; a running bfloat16 sum would stop at 256."""
     values = torch.ones(1000, 2, dtype=torch.bfloat16)
     gradient = torch.sparse_coo_tensor(torch.zeros(1, 1000, dtype=torch.int64), values, (9, 2))
     with ops.using(coalesced=backend):

@@ -1,4 +1,4 @@
-"""Draws until a guard is content: compiled code beside torch's, in what is told of the draws and in distribution."""
+"""Guarded draws: compiled code against torch's, in the reported statistics and in distribution."""
 
 from typing import Any
 
@@ -74,19 +74,19 @@ def test_all_that_is_told_of_the_draws_is_so(backend: str, dtype: torch.dtype, b
         torch.testing.assert_close(found.log_sum[row].double(), ratio.sum().log(), **close)
         torch.testing.assert_close(found.log_squares[row].double(), ratio.square().sum().log(), **close)
         at = 8
-        while True:  # the rule, replayed
+        while True:  # replay the rule
             size = float(ratio[:at].sum() ** 2 / ratio[:at].square().sum())
             if size >= 6 or at >= 96:
                 break
             at += 8 * min(int(np.ceil(min(at * (6 / size - 1), at) / 8)), (96 - at) // 8)
         assert int(found.lengths[row]) == at and bool(found.content[row]) == (size >= 6)
-    assert 0 < int(found.content.sum()) < N and len(found.lengths.unique()) > 4  # or the test is blind
+    assert 0 < int(found.content.sum()) < N and len(found.lengths.unique()) > 4  # otherwise the test checks nothing
 
 
 @pytest.mark.numerics
 @pytest.mark.parametrize("backend", ["torch", "compiled"])
 def test_what_rows_draw_first_is_as_likely_as_stated(backend: str) -> None:
-    """One block, so that nobody stops by what was drawn."""
+    """A single block, so that stopping does not depend on the draws."""
     context = torch.arange(-1, 3).repeat_interleave(N // 4)
     found, _, source = drawn(backend, block=5000, blocks=1, context=context)
     ids = found.ids[found.log_prob < torch.inf].view(N, 5000)
@@ -128,7 +128,7 @@ def test_numbers_that_are_none_end_it(backend: str) -> None:
 
 
 def test_other_proposals_are_asked() -> None:
-    """Compiled code knows tables; whatever else draws is called, whatever the backend."""
+    """Compiled code supports only tables; any other proposal is called, whatever the backend."""
     arguments = {name: each for name, each in given().items() if name != "context"}
     calls = []
 

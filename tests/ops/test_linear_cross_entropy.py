@@ -1,4 +1,4 @@
-"""The pair (log Z, the target's log-probability): of parts of the classes, with gradients of either alone."""
+"""The pair (log Z, the target's log-probability): over parts of the classes, and with gradients of either alone."""
 
 from itertools import pairwise
 
@@ -22,7 +22,7 @@ def tensors(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor,
 @every_way
 @pytest.mark.parametrize("cuts", [(0, 20, 40), (0, 1, 8, 39, 40)], ids=str)
 def test_parts_of_the_classes_make_the_whole(block_size: int | None, cuts: tuple[int, ...]) -> None:
-    """As several processes hold them: log-sum-exps and maxima of what each has, and sums of its gradients."""
+    """Classes sharded over processes combine by log-sum-exp, maximum and sums of gradients."""
     hidden, weight, bias, target = tensors()
     whole = linear_cross_entropy([Part(hidden, weight, bias)], target, block_size)
     upstream = torch.randn(N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_each_has_a_gradient_of_its_own(
 
 @every_way
 def test_it_goes_backward_twice(block_size: int | None) -> None:
-    """The probabilities that backward writes over are put back."""
+    """Backward restores the probabilities that it overwrites."""
     hidden, weight, bias, target = tensors()
     log_partition, log_prob = linear_cross_entropy([Part(hidden, weight, bias)], target, block_size)
     loss = -log_prob.sum()

@@ -1,4 +1,4 @@
-"""Compiled sums of ratios, where cases of all backends do not lead: sizes, extremes, SIMD levels, threads."""
+"""Compiled sums of ratios beyond the cases common to all backends: sizes, extremes, SIMD levels, threads."""
 
 from itertools import product
 
@@ -21,7 +21,7 @@ def given(rows: int, samples: int, dtype: torch.dtype, scale: float) -> tuple[Te
 
 
 def in_numpy(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log Σ r, log Σ r² and ∂ log Σ r, each draw by itself."""
+    """Return log Σ r, log Σ r² and ∂ log Σ r, computed draw by draw."""
     terms = (logits.double() - bases.double()[:, None] - log_prob.double()).numpy().repeat(times.numpy(), axis=1)
     once, twice = np.logaddexp.reduce(terms, axis=1), np.logaddexp.reduce(2 * terms, axis=1)
     shares = np.add.reduceat(np.exp(terms - once[:, None]), np.r_[0, times.numpy().cumsum()[:-1]], axis=1)

@@ -1,4 +1,4 @@
-"""Logits that each row names for itself: what is known already, every SIMD level, threads, and how ids are grouped."""
+"""Logits of each row's own classes: already known logits, every SIMD level, threads, and the grouping of ids."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The references beside oracles that share no code with them, a row and a class at a time; and their gradients."""
+"""The references and their gradients against independent oracles that compute one row and class at a time."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def test_linear_cross_entropy() -> None:
     torch.testing.assert_close(ops.linear_log_partition([Part(hidden, weight, bias), narrow]), log_partition)
 
 
-ORACLES: dict[str, Callable[..., Any]] = {  # of what is drawn, how often each is to be expected, and whether hits stay
+ORACLES: dict[str, Callable[..., Any]] = {  # given expected counts and whether hits are kept
     "softmax": lambda given, often, own, repeat: sampled_softmax_loss(*given, often),
     "softmax-target-corrected": lambda given, often, own, repeat: sampled_softmax_loss(
         *given, often, own, keep_hits=repeat
@@ -109,7 +109,7 @@ def test_class_softmax() -> None:
     hidden, weight, bias = numbers(8, 4), numbers(len(RAGGED), 4, seed=1), numbers(len(RAGGED), seed=2)
     words = torch.tensor([0, 1, 3, 5, 8, 14, 9, 7])
     found = ops.class_softmax(hidden, weight, bias, word_classes(RAGGED), words)
-    classes = max(RAGGED) + 1  # all as likely
+    classes = max(RAGGED) + 1  # all equally likely
     for i, w in enumerate(words.tolist()):
         alike = np.zeros((classes, 4)), np.zeros(classes)
         wanted = class_based_log_prob(hidden[i].numpy(), RAGGED, *alike, weight.numpy(), bias.numpy())[w]

@@ -1,4 +1,4 @@
-"""Estimates from draws of each row's own, and their gradients, beside the formula in float64."""
+"""Estimates from each row's own draws, and their gradients, against the formula in float64."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from vastmax.ops import GuardedDraws
 def by_formula(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, found: GuardedDraws, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Row by row, from vectors alone."""
+    """Compute both outputs row by row, from the vectors alone."""
     own, sums, at, first = [], [], 0, 0
     for row in range(N):
         targets = int((row == ROWS).sum())
@@ -42,7 +42,7 @@ def estimated(
 
 
 def upstream(zeros: bool) -> tuple[Tensor, Tensor]:
-    """Gradients of both outputs, with strides; of some rows none, as where a row was computed exactly."""
+    """Return non-contiguous gradients of both outputs; with `zeros`, 0 for some rows, as for rows computed exactly."""
     generator = torch.Generator().manual_seed(1)
     to_own = torch.randn(len(ROWS), 2, generator=generator, dtype=torch.float64)[:, 0]
     to_sums = torch.randn(N, 2, generator=generator, dtype=torch.float64)[:, 1]
@@ -85,7 +85,7 @@ def test_one_output_alone_has_a_gradient(which: int) -> None:
 
 
 def test_sums_of_no_use_leave_no_trace() -> None:
-    """A row that takes its exact gradient may have drawn what is infinitely unlikely."""
+    """A row that uses its exact gradient may have a log-sum of -inf."""
     found, of, _ = drawn("compiled", dtype=torch.float32)
     found.log_sum[0] = -torch.inf
     hidden = of["hidden"].requires_grad_()

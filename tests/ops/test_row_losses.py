@@ -1,4 +1,4 @@
-"""The compiled losses of shared samples, where cases of all backends do not lead: sizes, extremes, SIMD levels."""
+"""The compiled losses of shared samples beyond the cases common to all backends: sizes, extremes, SIMD levels."""
 
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ SIZES = [(1, 1, 1), (3, 5, 7), (2, 16, 16), (5, 33, 67), (70, 31, 1025), (4, 8, 
 
 
 def given(rows: int, width: int, samples: int, dtype: torch.dtype, scale: float = 1.0) -> tuple[list[Any], Draws]:
-    """Operands, of which NaN what is not met, target and draws; every third row is hit by a sample."""
+    """Return the operands, NaN in all rows not used, the target and draws that hit every third row."""
     generator = torch.Generator().manual_seed(rows + samples)
     classes = 2 * samples + 2 * rows + 2
     order = torch.randperm(classes, generator=generator)
@@ -35,7 +35,7 @@ def given(rows: int, width: int, samples: int, dtype: torch.dtype, scale: float 
 
 
 def found(backend: str, kind: Any, operands: list[Any], draws: Draws, dtype: torch.dtype) -> list[Tensor]:
-    """Losses and gradients of hidden vectors and, where they are met, of the table and the biases."""
+    """Return losses and the gradients of hidden vectors and of the used rows of the table and biases."""
     hidden, weight, bias = (each.detach().to(dtype).clone().requires_grad_() for each in operands[:3])
     target = operands[3]
     given = draws._replace(**{name: getattr(draws, name).to(dtype) for name in draws._fields[1:4]})
@@ -48,7 +48,7 @@ def found(backend: str, kind: Any, operands: list[Any], draws: Draws, dtype: tor
 
 
 def leaving_one_out(operands: list[Any], draws: Draws) -> list[Tensor]:
-    """As :func:`found`, of BlackOut, in float64: 1 - p of a draw is what all others have, and no difference."""
+    """As :func:`found`, for BlackOut in float64, with 1 - p summed over all other terms to avoid cancellation."""
     hidden, weight, bias = (each.detach().double().requires_grad_() for each in operands[:3])
     target, ids, times = operands[3], draws.ids, draws.times.double()
     own = (hidden * weight[target]).sum(1) + bias[target]
@@ -73,7 +73,7 @@ def test_every_size_and_level(kind: str, dtype: torch.dtype, level: str, monkeyp
             operands, draws = given(*size, dtype, scale)
             if kind == "blackout" and size[2] < 100:
                 truth = leaving_one_out(operands, draws)
-            elif kind == "blackout" and scale > 1:  # the reference has no digits of a small 1 - p
+            elif kind == "blackout" and scale > 1:  # the reference loses all precision for a small 1 - p
                 continue
             else:
                 truth = found(REFERENCE, kind, operands, draws, torch.float64)
@@ -81,7 +81,7 @@ def test_every_size_and_level(kind: str, dtype: torch.dtype, level: str, monkeyp
             for exact, rounded, mine in zip(truth, naive, ours, strict=True):
                 assert mine.dtype == dtype and mine.shape == exact.shape
                 if exact.numel():
-                    # the truth's own logits are rounded as well, and hidden vectors multiply what they err by
+                    # the truth's own logits are rounded too, and the error grows with the hidden vectors
                     tolerance = 8 * torch.finfo(dtype).eps * max(1.0, float(exact.abs().max()))
                     tolerance += 3e-14 * max(1.0, scale**2)
                     assert (exact - mine).abs().max() <= (exact - rounded).abs().max() + tolerance, (size, scale)
@@ -122,11 +122,11 @@ def test_threads_change_nothing(kind: str) -> None:
                 results.append(ops.sampled_loss(kind, *operands, draws))  # type: ignore[arg-type]
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(*results, rtol=2e-6, atol=2e-6)  # the product before it is BLAS's
+    torch.testing.assert_close(*results, rtol=2e-6, atol=2e-6)  # the preceding product is computed by BLAS
 
 
 def test_a_gradient_of_the_target_keeps_its_digits_where_it_is_all_but_sure() -> None:
-    """1 - p of p that float32 rounds to 1."""
+    """The gradient 1 - p is precise where float32 rounds p to 1."""
     hidden, weight = torch.ones(1, 1), torch.tensor([[20.0], [0.0]]).requires_grad_()
     none = torch.tensor([0])[:0]
     draws = Draws(torch.tensor([1]), torch.ones(1), torch.zeros(1), torch.zeros(1), (none, none))
@@ -148,7 +148,7 @@ def test_what_is_no_number_is_not_hidden(kind: str, value: float, place: str) ->
     with torch.no_grad():
         usual, ours = (found_losses(name, kind, operands, draws) for name in (REFERENCE, "compiled"))
     rows = torch.ones(4, dtype=torch.bool) if place == "sample" else torch.arange(4) == 1
-    # of an infinite logit the reference knows nothing where the formula has a value
+    # for an infinite logit the reference may give NaN where the formula has a value
     known = usual.isfinite() | (usual.isinf() & rows)
     torch.testing.assert_close(ours[known], usual[known])
     if value != value:

@@ -1,4 +1,4 @@
-"""The compiled tree of sums beside torch's: the same leaves and the same sums, to the bit."""
+"""The compiled sum tree against torch's: the same leaves and bitwise equal sums."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SIZES = [1, 2, 3, 5, 8, 100, 4097, 70_001]
 
 
 def tree(size: int, seed: int = 0) -> torch.Tensor:
-    """Sums over weights of very different size, a third of them 0."""
+    """Return the sums over weights of very different magnitudes, a third of them 0."""
     generator = np.random.default_rng(seed)
     weights = generator.random(size) ** 12 * (generator.random(size) > 1 / 3)
     sums = torch.zeros(2 * size, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Ranges one after the other, log-sum-exps by owner, and tables that are used more than once."""
+"""Ragged ranges, segment log-sum-exps, and tables that are used more than once."""
 
 import pytest
 import torch

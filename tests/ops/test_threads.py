@@ -1,4 +1,4 @@
-"""Where compiled ops run: in PyTorch's threads, and in threads of their own in a process that was forked."""
+"""The threads of compiled ops: PyTorch's, or their own in a forked process."""
 
 import os
 import subprocess
@@ -29,5 +29,5 @@ assert torch.equal(logits(), right)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_computes_on() -> None:
-    """OpenMP's threads do not live on in it, and whoever waits for them waits for ever."""
+    """OpenMP's threads do not survive a fork, so waiting for them would deadlock."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], check=True, timeout=60)

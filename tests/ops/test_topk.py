@@ -1,4 +1,4 @@
-"""The largest of many, against a sort of all."""
+"""Top-k against a full sort."""
 
 import pytest
 import torch

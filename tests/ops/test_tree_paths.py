@@ -1,4 +1,4 @@
-"""Paths that are climbed from their leaves, beside those that a tree has of all."""
+"""Paths climbed from their leaves, against the stored paths of a tree."""
 
 from __future__ import annotations
 

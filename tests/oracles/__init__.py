@@ -1,4 +1,4 @@
-"""Float64 brute force, written from the formula and sharing no code with what it judges."""
+"""Brute-force float64 oracles, written from the formulas and independent of the tested code."""
 
 from tests.oracles.common import Float64, gradients_of, log_sum_exp, sigmoid, table_logits
 from tests.oracles.diagnostics import effective_sample_size, gradient_error, kl_divergence, sampled_estimate

@@ -1,4 +1,4 @@
-"""What several oracles are made of."""
+"""Shared parts of the oracles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def log_sum_exp(terms: list[Any]) -> Any:
 
 
 def gradients_of(function: Any, *arguments: Any) -> Any:
-    """Gradients of a scalar with respect to its (nested) arguments."""
+    """Return the gradients of a scalar function with respect to its (nested) arguments."""
     return autograd.grad(lambda given: function(*given))(arguments)
 
 

@@ -1,4 +1,4 @@
-"""How far an estimate is from what it estimates."""
+"""Error statistics of estimates."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tests.oracles.common import Float64
 def gradient_error(estimates: Sequence[Float64], exact: Float64) -> tuple[float, float, float]:
     """Bias, standard deviation and root mean square error of estimates (flat arrays), relative to the exact one.
 
-    The bias's square is that of the mean error, less what the mean of so many estimates errs by chance.
+    The squared bias is that of the mean error, less the sampling variance of the mean.
     """
     repeats, numbers, norm = len(estimates), range(len(exact)), sum(x * x for x in exact)
     mean = [sum(each[i] for each in estimates) / repeats for i in numbers]
@@ -27,7 +27,7 @@ def sampled_estimate(
 ) -> Any:
     """-s(t) + log(exp s(t) + sum over draws other than t of exp(s(w)) / (k Q(w))); with sign -1, times k Q(w).
 
-    For one hidden vector; written for `autograd`, which takes its gradients.
+    For one hidden vector; differentiable by `autograd`.
     """
     logits = [anp.dot(hidden, weight[w]) + bias[w] for w in [target, *drawn]]
     terms = [anp.exp(logits[0])]

@@ -1,4 +1,4 @@
-"""Output layers with a distribution of their own: log-probabilities and gradients, a row and a class at a time."""
+"""Output layers that define their own distribution: log-probabilities and gradients, one row and class at a time."""
 
 import math
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ def word_model_gradients(
 ) -> tuple[float, Float64, Float64, Float64]:
     """Loss and gradients of skip-gram (combine None) or CBOW over the full softmax, summed over (window, middle).
 
-    Skip-gram's hidden vectors are those of the window's words, one after the other; CBOW's is their mean or sum, whose
-    gradient each word of the window receives, of a mean divided by how many they are.
+    Skip-gram's hidden vectors are those of each word of the window in turn; CBOW's is their mean or sum. Each word of
+    the window receives the gradient of that sum, or that of the mean divided by the window's size.
     """
     loss, to_vectors, to_weight, to_bias = 0.0, np.zeros_like(vectors), np.zeros_like(weight), np.zeros_like(bias)
     for words, middle in examples:
@@ -88,7 +88,7 @@ def adaptive_log_prob(parameters: Any, cutoffs: Sequence[int], hidden: Any, rank
 def differentiated_log_prob(parameters: Any, hidden: Any, rank: int) -> Any:
     """Log p of one class by its rank, one softmax over blocks of falling width (Chen, Grangier & Auli 2015).
 
-    Parameters: of each block (projection or None for the hidden vector's next slice, weight, bias).
+    Parameters of each block: (projection or None for the hidden vector's next slice, weight, bias).
     """
     logits, start = [], 0
     for projection, weight, bias in parameters:
@@ -110,7 +110,7 @@ def char_cnn_vector(
     highway: list[Any],
     projection: Any,
 ) -> Any:
-    """(d,) vector of a word (Kim et al. 2016, equations 1 to 3): a filter at a time, a place at a time.
+    """(d,) vector of a word (Kim et al. 2016, equations 1 to 3), one filter and position at a time.
 
     `kernels` (w·c, n) per width w; `highway` pairs of weight (2F, F) and bias (2F,), the gates' first.
     """
@@ -122,7 +122,7 @@ def char_cnn_vector(
         for f in range(kernel.shape[1]):
             sums = []
             for t in range(len(spelt)):
-                seen = [(j, spelt[t + j]) for j in range(width) if t + j < len(spelt)]  # behind the end all is zero
+                seen = [(j, spelt[t + j]) for j in range(width) if t + j < len(spelt)]  # zero padding after the end
                 sums.append(sum(anp.dot(kernel[j * char_dim : (j + 1) * char_dim, f], characters[b]) for j, b in seen))
             largest = sums[int(np.argmax([float(getattr(each, "_value", each)) for each in sums]))]
             outputs.append(anp.tanh(largest + kernel_bias[len(outputs)]))

@@ -1,6 +1,6 @@
-"""Float64 brute force of language models, for one text: from the formulas, and sharing no code with what it judges.
+"""Brute-force float64 language models for one text, written from the formulas and independent of the tested code.
 
-Written for ``autograd``, which takes the gradients. Names of the weights are those of the papers.
+Differentiable by ``autograd``. The weights are named as in the papers.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Weights = dict[str, Any]
 def feed_forward(weights: Weights, words: Sequence[int], order: int, start: int, *, linear: bool = False) -> Any:
     """(T, d): Bengio et al. 2003, equation 1 without direct connections, up to the hidden layer.
 
-    ``h_t = tanh(d + H x_t)``, x_t the vectors C of the last n - 1 words, the oldest first; ``start`` stands before the
+    ``h_t = tanh(d + H x_t)``, with x_t the vectors C of the last n - 1 words, the oldest first; ``start`` precedes the
     text. Mnih & Hinton's log-bilinear model has no tanh.
     """
     padded = [start] * (order - 2) + list(words)
@@ -30,7 +30,7 @@ def feed_forward(weights: Weights, words: Sequence[int], order: int, start: int,
 def lstm(weights: Weights, words: Sequence[int], layers: int) -> Any:
     """(T, d): Zaremba et al. 2014, section 3, without dropout, from h = c = 0.
 
-    Gates come as i, f, g, o; each layer has two biases, as cuDNN has them.
+    Gates are in the order i, f, g, o; each layer has two biases, as in cuDNN.
     """
     inputs = [weights["C"][word] for word in words]
     for layer in range(layers):
@@ -56,7 +56,7 @@ def log_softmax(hidden: Any, table: Any, bias: Any) -> Any:
 
 
 def mean_loss(hidden_of: Callable[[Weights], Any], targets: Sequence[int]) -> Callable[[Weights], Any]:
-    """The mean of -log p(target), a function of the weights; V and v are the output's table and biases."""
+    """Return the mean of -log p(target) as a function of the weights; V and v are the output's table and biases."""
 
     def loss(weights: Weights) -> Any:
         table = log_softmax(hidden_of(weights), weights["V"], weights["v"])
@@ -66,7 +66,7 @@ def mean_loss(hidden_of: Callable[[Weights], Any], targets: Sequence[int]) -> Ca
 
 
 def gradient(loss: Callable[[Weights], Any], weights: Weights) -> Weights:
-    """Its gradient by every weight."""
+    """Return the gradient of a loss with respect to every weight."""
     return autograd.grad(loss)(weights)
 
 

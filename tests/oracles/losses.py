@@ -1,4 +1,4 @@
-"""Losses that stand in for that of the full softmax, from the formula, for one hidden vector."""
+"""Approximations of the full softmax's loss, from the formulas, for one hidden vector."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from tests.oracles.common import Float64, log_sum_exp, table_logits
 
 
 def partial_loss(hidden: Any, weight: Any, bias: Any, target: int, head: Sequence[int], tail: Sequence[int]) -> Any:
-    """-s(t) + log of: exp s of head and target, and V/m times exp s of each class drawn that is none of these.
+    """-s(t) + log(sum of exp s over head and target + V/m times the sum of exp s over drawn classes not among these).
 
-    For one hidden vector; written for `autograd`, which takes its gradients.
+    For one hidden vector; differentiable by `autograd`.
     """
 
     def logit(w: int) -> Any:
@@ -45,10 +45,10 @@ def sampled_softmax_loss(
     *,
     keep_hits: bool = False,
 ) -> Any:
-    """-log of exp s(t) / E(t) over that and the sum of exp s(w) / E(w), sample by sample.
+    """-log(e(t) / (e(t) + sum of e(w) over samples)), with e(w) = exp s(w) / E(w).
 
-    expected: how often each sample's class is to be expected among all; the target's is 1 where it is not corrected.
-    keep_hits: whether a sample that is the target takes part.
+    expected: E, each sample's expected count; the target's is 1 if it is not corrected.
+    keep_hits: whether samples equal to the target are included.
     """
     own = anp.exp(anp.dot(hidden, weight[target]) + bias[target]) / (target_expected or 1.0)
     total = own
@@ -96,7 +96,7 @@ def blackout_loss(
     *,
     keep_hits: bool = False,
 ) -> Any:
-    """-log p(t) - sum over samples w of log(1 - p(w)), p as e^s / Q (Ji et al. 2015, 5 and 6)."""
+    """-log p(t) - sum over samples w of log(1 - p(w)), p(w) ∝ e^s / Q (Ji et al. 2015, equations 5 and 6)."""
 
     def mass(word: int, often: float) -> Any:
         return anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
@@ -123,9 +123,9 @@ def infrequently_normalized_loss(
     sampled: bool,
     likelihood: bool = False,
 ) -> Any:
-    """-s(t), and penalty / fraction (log Z)^2 where the row is sampled (Andreas & Klein 2015).
+    """-s(t), plus penalty / fraction (log Z)^2 if the row is sampled (Andreas & Klein 2015).
 
-    likelihood: log Z / fraction besides (Chen, Grangier & Auli 2015).
+    likelihood: adds log Z / fraction if the row is sampled (Chen, Grangier & Auli 2015).
     """
     logits = table_logits(hidden, weight, bias, range(len(weight)))
     log_z = log_sum_exp(logits)
@@ -137,7 +137,7 @@ def target_sampled_loss(
 ) -> Any:
     """-a(t) + log of the sum of exp a over the candidates, each once, the target among them (Jean et al. 2015).
 
-    share: (V,) pi, how often a class is a candidate, and a = s - log pi; without it a = s, as published.
+    share: pi (V,), the probability that a class is a candidate, with a = s - log pi; without it a = s, as published.
     """
     kept = sorted({target, *candidates})
     logits = table_logits(hidden, weight, bias, kept)
@@ -147,7 +147,7 @@ def target_sampled_loss(
 
 
 def target_partitions(targets: Sequence[int], size: int, ignored: int) -> list[tuple[int, int, list[int]]]:
-    """(start, stop, distinct targets), each as long as its distinct targets are at most `size`: a target at a time."""
+    """Return (start, stop, distinct targets) of maximal partitions with at most `size` distinct targets."""
     found, start, met = [], 0, set()
     for place, target in enumerate(targets):
         if target not in met and target != ignored:
@@ -159,7 +159,7 @@ def target_partitions(targets: Sequence[int], size: int, ignored: int) -> list[t
 
 
 def importance_ratios(hidden: Any, weight: Any, bias: Any, samples: Sequence[int], proposal: Sequence[float]) -> list:
-    """r_j = exp(-E(w_j)) / Q(w_j), a sample at a time (Bengio & Senécal 2003)."""
+    """r_j = exp(-E(w_j)) / Q(w_j), one sample at a time (Bengio & Senécal 2003)."""
     return [anp.exp(anp.dot(hidden, weight[w]) + bias[w]) / proposal[w] for w in samples]
 
 

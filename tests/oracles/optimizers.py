@@ -1,4 +1,4 @@
-"""Optimisers, a number at a time."""
+"""Optimisers, one number at a time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,10 +10,10 @@ from tests.oracles.common import Float64
 def lazy_adam(
     table: Float64, steps: Sequence[Mapping[int, Float64]], rate: float, beta1: float, beta2: float, epsilon: float
 ) -> Float64:
-    """Where Adam takes a table (V, d) that starts at step 1: in each step the gradients of some rows.
+    """Return a table (V, d) after steps of Adam from step 1 on, each with the gradients of some rows.
 
-    Algorithm 1 of Kingma & Ba, with its corrected moments m̂ and v̂, on met rows; its epsilon is the end of section 2's
-    ε̂ over √(1 - β₂ᵗ).
+    Algorithm 1 of Kingma & Ba, with bias-corrected moments m̂ and v̂, on the given rows only; its epsilon is ε̂ of the
+    end of section 2 over √(1 - β₂ᵗ).
     """
     table = np.array(table, np.float64)
     m, v = np.zeros_like(table), np.zeros_like(table)

@@ -1,4 +1,4 @@
-"""Distributions to draw classes from."""
+"""Proposal distributions."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from tests.oracles.common import Float64
 
 
 class BigramOracle:
-    """Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h) (Bengio & Senécal 2008): dictionaries, and a loop over everything.
+    """Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h) (Bengio & Senécal 2008), with dictionaries and loops.
 
     Attributes:
         unigram: Q_1 of each class.
-        bigram: Q_2 of each history seen: a dictionary of its classes.
-        share: a of each history seen.
+        bigram: Q_2 of each history seen, as a dictionary of classes.
+        share: a_b of each history seen.
     """
 
     def __init__(self, tokens: Sequence[int], num_classes: int) -> None:
@@ -45,7 +45,7 @@ class BigramOracle:
         return self.share[h] * self.unigram[w] + (1 - self.share[h]) * self.bigram[h].get(w, 0.0)
 
     def adapt(self, histories: Sequence[int], drawn: Sequence[dict[int, float]], rate: float) -> None:
-        """q <- (1 - rate) q + rate qbar P on the classes drawn, the rows of a table together; drawn: P of each row."""
+        """q <- (1 - rate) q + rate qbar P on the classes drawn, all rows at once; `drawn` is P of each row."""
         unigram = dict(enumerate(self.unigram))
         tables = [(unigram, list(drawn))]
         for h in set(histories) & set(self.bigram):
@@ -64,7 +64,7 @@ class BigramOracle:
         self.unigram = list(unigram.values())
 
     def divergence(self, h: int, drawn: dict[int, float], share: float) -> float:
-        """KL(P || Q) on the classes drawn, where both add up to one, with this share in place of a_b."""
+        """KL(P || Q) on the classes drawn, both normalised over these, with `share` in place of a_b."""
         mixed = {w: share * self.unigram[w] + (1 - share) * self.bigram[h].get(w, 0.0) for w in drawn}
         total, asked = sum(mixed.values()), sum(drawn.values())
         return sum(p / asked * math.log(p / asked * total / mixed[w]) for w, p in drawn.items())
@@ -94,7 +94,7 @@ def random_fourier_log_prob(
 
     masses: dict[tuple[int, int], float] = {}
     spans = [1 << level for level in range(num_buckets.bit_length())]
-    for span in spans:  # nodes of as many buckets in a row
+    for span in spans:  # nodes over this many consecutive buckets
         for first in range(0, num_buckets, span):
             inside = [w for w in range(len(vectors)) if first <= w % num_buckets < first + span]
             weight = math.fsum(math.exp(biases[w]) for w in inside)

@@ -17,7 +17,7 @@ def entropy_bits(counts: Sequence[int]) -> float:
 
 
 def huffman_cost(counts: Sequence[int]) -> int:
-    """The least possible sum of count times depth: the sum of all joined weights (Huffman 1952, with a heap)."""
+    """The minimal sum of count times depth: the sum of all merged weights (Huffman 1952, with a heap)."""
     heap = [int(c) for c in counts]
     heapq.heapify(heap)
     cost = 0
@@ -40,7 +40,7 @@ def tree_probabilities(tree: Any, hidden: Float64, node_vectors: Float64) -> Flo
 
 
 def expectation(rows: Float64, means: Float64, variances: Float64, mixing: Float64) -> Float64:
-    """(n, 2): the share of each of two spherical Gaussians in each row (Dempster, Laird & Rubin 1977)."""
+    """(n, 2): the responsibility of each of two spherical Gaussians for each row (Dempster, Laird & Rubin 1977)."""
     dim = rows.shape[1]
     logs = np.empty((len(rows), 2))
     for part in range(2):
@@ -52,7 +52,7 @@ def expectation(rows: Float64, means: Float64, variances: Float64, mixing: Float
 
 
 def maximisation(rows: Float64, shares: Float64) -> tuple[Float64, Float64, Float64]:
-    """The means (2, d), variances (2,) and mixing shares (2,) that are likeliest under these shares."""
+    """The maximum-likelihood means (2, d), variances (2,) and mixing weights (2,) given the responsibilities."""
     weights = shares.sum(axis=0)
     means = shares.T @ rows / weights[:, None]
     squared = ((rows[:, None] - means[None]) ** 2).sum(axis=2)

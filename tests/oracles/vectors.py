@@ -1,4 +1,4 @@
-"""Word vectors: likeness, analogies, and word2vec's losses as the papers write them, differentiated automatically."""
+"""Word vectors: similarity, analogies, and word2vec's losses from the papers, with automatic differentiation."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ def analogy_scores(vectors: Any, a: int, b: int, c: int, method: str) -> list[fl
 
 
 def signed_scores(vectors: Any, weighted: Any) -> list[float]:
-    """Cosine of every row with the weighted sum of unit vectors, weighted being (vector, weight) pairs."""
+    """Cosine of every row with the weighted sum of unit vectors; `weighted` holds (vector, weight) pairs."""
     total = np.zeros(np.shape(vectors)[1])
     for vector, weight in weighted:
         exact = np.asarray(vector, np.float64)
@@ -59,7 +59,7 @@ def word2vec_loss(
     """Sum of the losses of (centre, context) examples.
 
     Skip-gram (combine None) predicts the centre from each word of the context, CBOW from their mean or sum. Negative
-    sampling: -log s(u_t h) - sum_n weight_n log s(-u_n h), a noise word that is the target passed over (Mikolov et al.
+    sampling: -log s(u_t h) - sum_n weight_n log s(-u_n h), skipping noise words equal to the target (Mikolov et al.
     2013b, equation 4); hierarchical softmax: -sum over the path of log s(sign u_n h) (Mikolov et al. 2013a).
     """
     loss = 0.0

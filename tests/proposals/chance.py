@@ -1,4 +1,4 @@
-"""Tests of chance: a seeded generator, and how likely counts are under a distribution."""
+"""Helpers for statistical tests: a seeded generator, and the p-value of draws under a distribution."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def pvalue(drawn: torch.Tensor, log_prob: torch.Tensor) -> float:
-    """Of Pearson's test of draws against stated probabilities; rare classes are pooled to 10 expected draws or more."""
+    """Return the p-value of Pearson's chi-square test; rare classes are pooled to 10 expected draws or more."""
     probability = log_prob.exp().numpy()
     seen = np.bincount(drawn.flatten().numpy(), minlength=len(probability))
     assert seen[probability == 0].sum() == 0

@@ -1,4 +1,4 @@
-"""The bigram proposal is what its formula says, before and after it adapts."""
+"""The bigram proposal against its formula, before and after adaptation."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def stream(num_tokens: int, num_classes: int, seed: int = 0) -> np.ndarray:
-    """Tokens in which the next depends on the one before; some are unknown."""
+    """Return tokens that depend on their predecessors; some are out of vocabulary."""
     chance = np.random.default_rng(seed)
     tokens = np.minimum(chance.geometric(0.1, num_tokens), num_classes) - 1
     tokens[1::2] = (tokens[::2][: num_tokens // 2] * 3 + tokens[1::2] // 8) % num_classes
@@ -35,7 +35,7 @@ def stream(num_tokens: int, num_classes: int, seed: int = 0) -> np.ndarray:
 
 
 def table(proposal: BigramProposal, histories: torch.Tensor) -> torch.Tensor:
-    """Q (H, V) by each of the histories."""
+    """Return Q (H, V) for each history."""
     everything = torch.arange(proposal.num_classes).expand(len(histories), -1)
     return proposal.log_prob(everything, histories).exp()
 
@@ -43,7 +43,7 @@ def table(proposal: BigramProposal, histories: torch.Tensor) -> torch.Tensor:
 @pytest.mark.numerics
 @given(st.lists(st.integers(-1, 6), max_size=60))
 def test_probabilities_are_those_of_the_formula(tokens: list[int]) -> None:
-    num_classes = 5  # 5 and 6 are unknown, like -1
+    num_classes = 5  # 5 and 6 are out of vocabulary, like -1
     if not any(0 <= token < num_classes for token in tokens):
         with pytest.raises(InputError, match="counts are all 0"):
             BigramProposal.from_tokens(tokens, num_classes)
@@ -63,7 +63,7 @@ def test_draws_of_each_history() -> None:
     proposal = BigramProposal.from_tokens(stream(3000, 50), 50)
     histories = torch.tensor([-1, 0, 1, 2, 3, 7, 20, 49])
     probability = table(proposal, histories)
-    assert (probability[1:] - probability[0]).abs().sum(1).min() > 0.1  # they differ, so that a mix-up shows
+    assert (probability[1:] - probability[0]).abs().sum(1).min() > 0.1  # they differ, so that a mix-up is detected
     ids = proposal.sample(50_000, context=histories, num_rows=8, generator=generator()).ids
     for row, own in zip(ids, probability, strict=True):
         assert pvalue(row, own.log()) > FALSE_ALARM
@@ -137,7 +137,7 @@ def test_state_of_another_text() -> None:
 
 
 def drawn_rows(num_rows: int, num_classes: int, size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distinct classes (N, m) and probabilities of them; some rows hold fewer."""
+    """Return distinct classes (N, m), padded with -1 in some rows, and their probabilities (N, m)."""
     chance = generator(seed)
     ids = torch.rand(num_rows, num_classes, generator=chance).argsort(1)[:, :size]
     probability = torch.rand(num_rows, size, generator=chance, dtype=torch.float64) ** 4 + 1e-3
@@ -153,7 +153,7 @@ def rows_of(ids: torch.Tensor, probability: torch.Tensor) -> list[dict[int, floa
 @pytest.mark.numerics
 @pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
 def test_adaptation_is_the_formula(rate: float) -> None:
-    """Many rows: histories in common, unknown ones, sets that overlap, sets that no bigram is of."""
+    """Many rows: repeated and unknown histories, overlapping sets, and sets without any bigram."""
     tokens = stream(600, 30)
     proposal, oracle = BigramProposal.from_tokens(tokens, 30), BigramOracle(tokens.tolist(), 30)
     histories = torch.tensor([3, 3, 3, 7, -1, 7, 12, 40, 3, 25] * 3)
@@ -175,7 +175,7 @@ def test_one_row_moves_as_the_paper_says() -> None:
 
 
 def test_rows_together_are_rows_in_turn() -> None:
-    """Where they share a history and the classes and agree, and where they share no class."""
+    """Holds for rows with the same history, classes and probabilities, and for rows without common classes."""
     together, in_turn = (BigramProposal.from_tokens(stream(600, 30), 30) for _ in range(2))
     same = torch.arange(10).expand(5, -1), torch.arange(1.0, 11).expand(5, -1)
     apart = torch.arange(30).view(5, 6), torch.arange(1.0, 31).view(5, 6)
@@ -213,7 +213,7 @@ def test_what_a_model_rules_out_can_still_be_drawn() -> None:
 
 
 def test_proposals_follow_a_model() -> None:
-    """KL(P || Q) falls as Q hears of P on its own samples."""
+    """KL(P || Q) decreases as Q adapts to P on its own samples."""
     proposal = BigramProposal.from_tokens(stream(4000, 30), 30)
     histories = torch.arange(30)
     model = (table(proposal, histories).log() + 0.8 * torch.randn(30, 30, generator=generator(5))).softmax(1)
@@ -231,7 +231,7 @@ def test_proposals_follow_a_model() -> None:
 
 
 def test_the_mixture_goes_down_the_divergence() -> None:
-    """A step of SGD against slopes of the oracle's divergence, bin by bin."""
+    """A step of SGD against numerical gradients of the oracle's divergence, bin by bin."""
     tokens = stream(600, 30)
     proposal, oracle = BigramProposal.from_tokens(tokens, 30), BigramOracle(tokens.tolist(), 30)
     histories = torch.tensor([3, 7, -1, 12, 25, 3, 9, 40])

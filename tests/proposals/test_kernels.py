@@ -1,4 +1,4 @@
-"""Proposals that follow the hidden vector: what they state against brute force, and how they keep up with vectors."""
+"""Proposals that follow the hidden vector: their probabilities against brute force, and updates of the vectors."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ FOURIER: list[dict[str, Any]] = [{}, {"nu": 1.0, "num_frequencies": 3, "bucket_s
 
 
 def table(num_classes: int, dim: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors and biases of classes; the biases as uneven as words are."""
+    """Return vectors and biases of classes; the biases are as uneven as word frequencies."""
     source = generator(seed)
     return torch.randn(num_classes, dim, generator=source), 2 * torch.randn(num_classes, generator=source) - 5
 
@@ -38,7 +38,7 @@ def everything(num_classes: int, rows: int) -> torch.Tensor:
     return torch.arange(num_classes).expand(rows, -1)
 
 
-# --- what is stated ---
+# --- stated probabilities ---
 
 
 @pytest.mark.numerics
@@ -84,12 +84,12 @@ def test_fourier_is_the_walk_down_its_tree(num_classes: int, options: dict[str, 
 
 
 def test_fourier_comes_near_to_its_kernel_as_features_grow() -> None:
-    """The mean distance of bucket masses to the exponential kernel's halves with four times the features."""
+    """The RMS distance of bucket masses from the exponential kernel halves with four times the features."""
     vectors, _ = table(64)
     hidden = contexts(200)
     unit = torch.nn.functional.normalize
     cosines = unit(hidden.double(), dim=1) @ unit(vectors.double(), dim=1).t()
-    kernel = (2.0 * cosines - 2.0).exp()  # one class a bucket: its mass is its kernel, and the floor
+    kernel = (2.0 * cosines - 2.0).exp()  # with one class per bucket its mass is its kernel plus the floor
     distances = []
     for number in (64, 256, 1024, 4096):
         proposal = RandomFourierProposal(64, 4, nu=2.0, num_frequencies=number, bucket_size=1)
@@ -122,7 +122,7 @@ def test_draws_follow_hidden_vectors(kind: Kind, num_classes: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_how_many_are_asked_for_does_not_matter(kind: Kind) -> None:
-    """Few classes are looked up one by one, many as whole levels, and in chunks of rows."""
+    """Few classes are looked up one by one, many by whole levels and in chunks of rows."""
     proposal, hidden = told(kind, 3000, bucket_size=2), contexts(40)
     whole = proposal.log_prob(everything(3000, 40), hidden)
     for m in (1, 3, 50, 700):
@@ -134,7 +134,7 @@ def test_how_many_are_asked_for_does_not_matter(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_make_no_difference(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums that are built, rows that are judged, and rows that draw a few at a time."""
+    """Building the sums, computing probabilities and drawing all work in chunks."""
     whole, hidden = told(kind, 300, bucket_size=3), contexts(6)
     stated = whole.log_prob(everything(300, 6), hidden)
     monkeypatch.setattr(kernel, "_CHUNK", 1000)
@@ -146,7 +146,7 @@ def test_chunks_make_no_difference(kind: Kind, monkeypatch: pytest.MonkeyPatch) 
     assert all(pvalue(row, own) > FALSE_ALARM for row, own in zip(drawn, stated, strict=True))
 
 
-# --- keeping up with the vectors ---
+# --- updates of the vectors ---
 
 
 @pytest.mark.numerics
@@ -159,7 +159,7 @@ def test_updates_equal_a_fresh_build(kind: Kind) -> None:
     proposal.update(vectors, biases)
     before = uniform
     for seed in range(5):
-        ids = torch.randint(300, (20,), generator=generator(seed))  # some come twice
+        ids = torch.randint(300, (20,), generator=generator(seed))  # with duplicates
         new_vectors, new_biases = table(300, seed=seed + 1)
         vectors[ids], biases[ids] = new_vectors[ids], new_biases[ids]
         proposal.update(vectors, biases, ids)
@@ -168,7 +168,7 @@ def test_updates_equal_a_fresh_build(kind: Kind) -> None:
         torch.testing.assert_close(proposal.tree.sums, fresh.tree.sums)
         found, expected = (each.log_prob(everything(300, 4), hidden) for each in (proposal, fresh))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-        assert (before - found).abs().max() > 0.1  # an update that is missed would be seen
+        assert (before - found).abs().max() > 0.1  # a missed update would be detected
         before = found
 
 
@@ -213,7 +213,7 @@ def test_an_empty_batch_has_samples_to_share(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_has_diverged_still_gets_classes(kind: Kind) -> None:
-    """And probabilities that are no numbers, so that its loss tells of it rather than an index out of range."""
+    """Probabilities are NaN, so that the loss shows the divergence instead of an index out of range."""
     proposal, hidden = told(kind, 50, bucket_size=3), contexts(3)
     vectors, biases = table(50)
     vectors[4] = math.nan

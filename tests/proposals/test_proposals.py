@@ -1,4 +1,4 @@
-"""What every proposal promises: it draws what it says it draws."""
+"""The contract of every proposal: draws follow the stated distribution."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from tests.strategies import counts
 from vastmax.errors import InputError
 from vastmax.proposals import PROPOSALS, AliasTable, LogUniformProposal, Proposal, UniformProposal, UnigramProposal
 
-NEED_COUNTS = {"unigram", "bigram"}  # cases that no distribution comes of where nothing was counted
+NEED_COUNTS = {"unigram", "bigram"}  # cases that have no distribution if all counts are 0
 
 
 def zipf_with_zeros(num_classes: int) -> np.ndarray:
@@ -31,12 +31,12 @@ every_proposal = pytest.mark.parametrize("case", PROPOSAL_CASES, ids=lambda case
 
 
 def for_rows(context: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:
-    """Contexts of so many rows: the given ones in turn."""
+    """Repeat the contexts cyclically for num_rows rows."""
     return None if context is None else context[torch.arange(num_rows) % len(context)]
 
 
 def each_row(proposal: Proposal, context: torch.Tensor | None, num_classes: int) -> list[torch.Tensor]:
-    """log Q (V,) of all classes, by each of the contexts."""
+    """Return log Q (V,) of all classes for each context."""
     everything = torch.arange(num_classes)[None]
     if context is None:
         return [proposal.log_prob(everything)[0]]
@@ -117,9 +117,9 @@ def test_alias_tables_hold_the_masses_exactly(numbers: np.ndarray) -> None:
     table = AliasTable(numbers)
     slots = len(table.entry)
     assert len(numbers) <= slots < 2 * len(numbers)
-    held = [0] * slots  # of unbounded size: at how many levels a slot answers with each class
+    held = [0] * slots  # Python integers of unbounded size: number of levels at which slots yield each class
     for slot, entry in enumerate(table.entry.tolist()):
-        level, alias = divmod(entry, slots)  # below this level min(draw, entry) is the draw, above it is the entry
+        level, alias = divmod(entry, slots)  # below this level the slot yields itself, above it the alias
         own = level + (slot < alias)
         assert 0 <= own <= 2**62 // slots
         held[slot] += own
@@ -133,7 +133,7 @@ def test_alias_tables_hold_the_masses_exactly(numbers: np.ndarray) -> None:
 
 
 def test_draws_from_the_counts_of_a_large_corpus() -> None:
-    """793,471 words: among so many, sums in single precision give the rare ones another share."""
+    """With 793,471 words, sums in single precision would distort the share of the rare ones."""
     counts_of_words = np.load(data_path("counts/lm1b_word_freq_int32.npy"))
     proposal = UnigramProposal(counts_of_words, power=0.75)
     log_prob = proposal.log_prob(torch.arange(len(counts_of_words)))
@@ -164,8 +164,8 @@ def test_more_classes_than_torch_can_draw_from() -> None:
     assert stats.binomtest(last, 200_000, 0.25).pvalue > FALSE_ALARM
     others = drawn[drawn < num_classes - 1].numpy()
     quarters = np.bincount(others // 2**23, minlength=4)
-    assert stats.chisquare(quarters).pvalue > FALSE_ALARM  # the far end is as likely as the near one
-    assert stats.chisquare(np.bincount(others % 8, minlength=8)).pvalue > FALSE_ALARM  # and so are odd ids
+    assert stats.chisquare(quarters).pvalue > FALSE_ALARM  # the end is as likely as the start
+    assert stats.chisquare(np.bincount(others % 8, minlength=8)).pvalue > FALSE_ALARM  # odd ids as likely as even ones
 
 
 # --- without replacement ---
@@ -182,28 +182,28 @@ def test_nothing_comes_twice(case: ProposalCase, num_rows: int | None) -> None:
         assert ids.shape == expected.shape == ((n,) if num_rows is None else (num_rows, n))
         assert all(len(set(row)) == n for row in ids.view(-1, n).tolist())
         assert (expected <= 0).all() and expected.isfinite().all()
-        assert proposal.log_prob(ids, context).isfinite().all()  # nothing that cannot be drawn
+        assert proposal.log_prob(ids, context).isfinite().all()  # no class of probability 0
     assert (expected == 0).all()
 
 
 @every_proposal
 @pytest.mark.parametrize("n", [1, 5, 11])
 def test_weighted_sums_are_unbiased(case: ProposalCase, n: int) -> None:
-    """The mean of sums weighted by 1 / expected count is the sum over all classes: a z-test for each of 12 classes."""
+    """Sums weighted by 1 / expected count are unbiased for the sum over classes: a z-test for each of 12 classes."""
     proposal = case.build([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1])
     options: dict[str, Any] = {"num_rows": 40_000, "context": for_rows(case.contexts(4, 12), 40_000)}
     for replacement in (True, False):
         ids, expected, *_ = proposal.sample(n, replacement=replacement, generator=generator(n), **options)
         weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-expected).exp())
-        # where nearly all are drawn, weights are 1 but for rare large ones, which no standard deviation foretells
+        # if nearly all classes are drawn, weights are 1 except for rare large ones that the standard deviation misses
         error = (weight.mean(0) - 1) / (weight.std(0) / 200).clamp(min=1e-4)
-        assert error.abs().max() < 5  # false alarms: one in 150,000 for each of the twelve
+        assert error.abs().max() < 5  # false alarms: 1 in 150,000 for the twelve classes together
 
 
 def test_the_test_of_weights_can_fail() -> None:
     proposal = UnigramProposal([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1], power=1.0)
     ids, *_ = proposal.sample(5, num_rows=40_000, replacement=False, generator=generator())
-    naive = proposal.log_prob(ids) + math.log(5)  # as if it were with replacement
+    naive = proposal.log_prob(ids) + math.log(5)  # as if drawn with replacement
     weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-naive).exp())
     assert ((weight.mean(0) - 1) / (weight.std(0) / 200)).abs().max() > 5
 
@@ -232,7 +232,7 @@ def test_lopsided_distributions_do_not_fill_the_memory(monkeypatch: pytest.Monke
 
 
 def test_inclusion_of_what_is_hardly_ever_drawn() -> None:
-    """Where ``Q τ`` is 1e-20 it is the inclusion, where Q is 0 in double precision as well; all of all are drawn."""
+    """For tiny ``Q τ`` the inclusion is ``Q τ``, even if Q underflows in float64; drawing all classes gives 1."""
     proposal = UnigramProposal([5, 3, 1, 1])
     log_prob = torch.tensor([-45.0, -2000.0, -torch.inf], dtype=torch.float64)
     some, whole = (proposal.sample(n, replacement=False, generator=generator()) for n in (2, 4))
@@ -244,13 +244,13 @@ def test_inclusion_of_what_is_hardly_ever_drawn() -> None:
 
 
 def test_a_class_that_is_not_drawn_is_judged_without_itself() -> None:
-    """The share of classes drawn is what is to be expected of them, by a function of it, whether they were or not."""
+    """E[1(drawn) f(share)] = E[share f(share)] for functions f of the inclusion, whether or not a class was drawn."""
     proposal = UnigramProposal([60, 1, 20, 5, 5, 6, 1, 2])
     log_prob = proposal.log_prob(torch.arange(8)).expand(200_000, -1)
     samples = proposal.sample(2, num_rows=200_000, replacement=False, generator=generator())
     drawn = torch.zeros_like(log_prob, dtype=torch.bool).scatter_(1, samples.ids, True)
     share = samples.log_expected_count_of(log_prob, drawn).exp()
-    for weigh in (torch.ones_like, torch.reciprocal, torch.log):  # E[1(drawn) f(share)] = E[share f(share)]
+    for weigh in (torch.ones_like, torch.reciprocal, torch.log):  # values of f
         of_drawn, of_all = (drawn * weigh(share)).mean(0), (share * weigh(share)).mean(0)
         torch.testing.assert_close(of_drawn, of_all, rtol=0.03, atol=0.005)
 
@@ -262,7 +262,7 @@ def test_uniform_inclusion_is_known() -> None:
 
 @every_proposal
 def test_expected_counts_of_any_class(case: ProposalCase) -> None:
-    """Of those drawn it is what stands beside them; of all together it adds up to how many were drawn."""
+    """For drawn classes it equals their stated counts; over all classes it sums to the number of draws."""
     proposal = case.build(zipf_with_zeros(60))
     everything = torch.arange(60)
     for n, replacement in ((7, True), (7, False), (proposal.support, False)):
@@ -307,12 +307,12 @@ def test_state_and_casts(case: ProposalCase) -> None:
     other.load_state_dict(proposal.state_dict())
     assert other.support == proposal.support
     assert torch.equal(other.log_prob(everything, context), before)
-    assert torch.equal(proposal.half().log_prob(everything, context), before)  # probabilities stay in double precision
+    assert torch.equal(proposal.half().log_prob(everything, context), before)  # probabilities stay in float64
     ids = proposal.bfloat16().sample(50, context=context, generator=generator()).ids
     assert torch.equal(ids, other.sample(50, context=context, generator=generator()).ids)
     built = case.build(zipf_with_zeros(100))
     built.to_empty(device="cpu").reset_parameters()
-    if proposal.context != "hidden":  # these have yet to be told of vectors again
+    if proposal.context != "hidden":  # those need the vectors again
         assert torch.equal(built.log_prob(everything, context), before)
 
 

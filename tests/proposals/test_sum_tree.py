@@ -1,4 +1,4 @@
-"""A sum tree holds sums, draws by weight from any range, and never what weighs nothing."""
+"""A sum tree holds sums, and draws by weight from any range, never a leaf of weight 0."""
 
 import math
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def naive_nodes(weights: list[float]) -> list[float]:
-    """All sums, node by node from the last: 2i and 2i + 1 stand below i."""
+    """Compute all sums, from the last node to the first: 2i and 2i + 1 are the children of i."""
     size = len(weights)
     nodes = [0.0] * size + weights
     for i in range(size - 1, 0, -1):
@@ -41,10 +41,10 @@ def test_every_node_is_the_sum_of_its_children_after_any_changes(weights: list[f
         ids = data.draw(st.lists(st.integers(0, len(weights) - 1), max_size=8))
         values = data.draw(st.lists(st.sampled_from([0.0, 1e-3, 2.5]), min_size=len(ids), max_size=len(ids)))
         tree.update(torch.tensor(ids, dtype=torch.int64), torch.tensor(values, dtype=torch.float64))
-        for i, value in zip(ids, values, strict=True):  # of an id that comes twice the last counts
+        for i, value in zip(ids, values, strict=True):  # for duplicate ids the last value counts
             weights[i] = value
     assert tree.weights.tolist() == weights
-    assert tree.sums.tolist()[1:] == naive_nodes(weights)[1:] + [0.0] * (not weights)  # to the last bit
+    assert tree.sums.tolist()[1:] == naive_nodes(weights)[1:] + [0.0] * (not weights)  # bitwise equal
 
 
 @pytest.mark.numerics
@@ -71,7 +71,7 @@ def test_draws_are_inside_their_range_and_weigh_something(weights: list[float], 
 
 
 def test_rounding_never_draws_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest chance there is leaves 1 + 2**-51 of these, as much as all that the third weighs."""
+    """The largest random number leaves 1 + 2**-51, the full weight of the third leaf."""
     monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 1 - 2**-53, dtype=torch.float64))
     tree = SumTree([1.5 * 2**-52, 0, 1 + 2**-51, 0])
     assert tree.draw(1).tolist() == [2]
@@ -86,7 +86,7 @@ def test_the_smallest_chance_never_draws_a_zero(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_sums_that_go_back_lead_to_what_has_weight() -> None:
-    """A device that adds up in parallel may find two sums in a row in the wrong order."""
+    """A device that sums in parallel may return cumulative sums that are not monotonic."""
     mass = torch.tensor([[0.0, 0, 2, 0, 1, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]])
     assert _heavy(mass).tolist() == [[2, 2, 2, 2, 4, 4], [0] * 6, [0, 0, 0, 0, 0, 5]]
 

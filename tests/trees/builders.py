@@ -1,4 +1,4 @@
-"""Every builder of trees by name, from counts alone: what else one needs is drawn for it."""
+"""Every tree builder by name, as a function of counts; other inputs are generated."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ Builder = Callable[[NDArray[np.int64]], Tree]
 
 
 def some_vectors(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A vector a word, a function of its id; every seventh is a copy of the first."""
+    """Return a deterministic vector per word; every seventh is a copy of the first."""
     vectors = np.random.default_rng(11).normal(size=(len(counts), 5))
     vectors[::7] = vectors[0]
     return vectors
 
 
 def some_taxonomy(num_words: int) -> list:
-    """Nested lists of all shapes, a category of a single word among them."""
+    """Return nested lists of various shapes, including categories of a single word."""
     return [
         [[word] for word in range(0, num_words, 3)],
         list(range(1, num_words, 3)),
@@ -44,7 +44,7 @@ BUILDERS: dict[str, Builder] = {
 
 
 def sets_below(tree: Tree) -> set[frozenset[int]]:
-    """The words below each node."""
+    """Return the sets of words below the nodes."""
     below: dict[int, set[int]] = {}
     for leaf, word in enumerate(tree.words.tolist()):
         for node in tree.path(leaf)[0].tolist():

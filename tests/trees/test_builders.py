@@ -1,4 +1,4 @@
-"""What every builder's tree must be, whether a word owns one leaf or several."""
+"""Properties of every builder's tree, whether words have one leaf or several."""
 
 from itertools import pairwise
 
@@ -42,7 +42,7 @@ def test_every_word_owns_a_leaf_and_leaves_stand_by_word(build: Builder, counts:
 def test_children_are_numbered_level_by_level(build: Builder, counts: np.ndarray) -> None:
     tree = build(counts)
     inner = tree.children[tree.children >= 0]
-    assert_array_equal(inner, np.arange(1, tree.num_inner_nodes))  # met in order: breadth first
+    assert_array_equal(inner, np.arange(1, tree.num_inner_nodes))  # in breadth-first order
     leaves = -(tree.children[tree.children < 0] + 1)
     assert_array_equal(np.sort(leaves), np.arange(tree.num_leaves if tree.num_inner_nodes else 0))
 

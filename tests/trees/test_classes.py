@@ -43,7 +43,7 @@ def test_no_class_is_far_above_its_share() -> None:
     classes = frequency_classes(counts, 40)
     mass = np.bincount(classes.class_of, weights=counts)
     assert (mass[classes.sizes > 1] < 2 * counts.sum() / 40).all()
-    assert (mass[:3] > 2 * counts.sum() / 40).any()  # a word heavier than a share stands alone
+    assert (mass[:3] > 2 * counts.sum() / 40).any()  # a word above a class's share has its own class
 
 
 def test_mass_by_square_root_makes_classes_of_rare_words_smaller() -> None:

@@ -15,14 +15,14 @@ from vastmax.trees import Tree, balanced_tree, clustered_tree
 
 
 def sides(tree: Tree) -> tuple[set[int], set[int]]:
-    """The words on the negative and on the positive side of the root."""
+    """Return the words on the negative and on the positive side of the root."""
     first = tree.offsets[:-1]
     left, right = (set(tree.words[tree.signs[first] == sign].tolist()) for sign in (-1, 1))
     return left, right
 
 
 def below_one_node(tree: Tree, words: Iterable[int]) -> bool:
-    """Whether some node has these words below it and no other; for trees of one leaf a word."""
+    """Return whether exactly these words are below some node, for trees with one leaf per word."""
     words = set(words)
     nodes = [set(tree.path(word)[0].tolist()) for word in words]
     return any(
@@ -119,7 +119,7 @@ def test_adaptive_recovers_clusters() -> None:
     tree = clustered_tree(rows)
     clusters = [np.flatnonzero(label == i).tolist() for i in range(4)]
     assert all(below_one_node(tree, cluster) for cluster in clusters)
-    flipped = [*clusters[0][1:], clusters[1][0]]  # a check that cannot fail would find this one too
+    flipped = [*clusters[0][1:], clusters[1][0]]  # a check that cannot fail would accept this too
     assert not below_one_node(tree, flipped)
     assert tree.lengths[clusters[3]].mean() > tree.lengths[clusters[0]].mean()
 
@@ -148,7 +148,7 @@ def test_the_seed_alone_decides(seed: int, rule: tuple) -> None:
 
 @pytest.mark.parametrize("epsilon", [None, 0.2])
 def test_threads_change_nothing_where_they_share_a_node(epsilon: float | None) -> None:
-    rows = np.random.default_rng(3).normal(size=(20_000, 6)) ** 3  # enough words for nodes that all threads fit
+    rows = np.random.default_rng(3).normal(size=(20_000, 6)) ** 3  # enough words that all threads share a node
     assert clustered_tree(rows, epsilon=epsilon, threads=1) == clustered_tree(rows, epsilon=epsilon, threads=3)
 
 
@@ -180,7 +180,7 @@ def test_an_interrupt_ends_a_long_build() -> None:
 
     def second_call_interrupts(*_: object) -> None:
         calls.append(1)
-        if len(calls) == 2:  # a build that never looks has all signals answered by one call, when it is done
+        if len(calls) == 2:  # a build that never checks for signals gets them all in one call at its end
             raise KeyboardInterrupt
 
     rows = np.random.default_rng(0).normal(size=(50_000, 40)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The dynamic programme against all cut-offs tried."""
+"""The dynamic programme against an exhaustive search of cut-offs."""
 
 import itertools
 
@@ -19,7 +19,7 @@ COSTS = [
 
 
 def expected_cost(counts, cutoffs, d: int, div_value: float, rows: int, cost: StepCost) -> float:
-    """A step's mean cost, cluster by cluster: rows that come by a Poisson law, nothing where none comes."""
+    """Return a step's mean cost: Poisson-distributed rows per cluster, and no cost for a cluster without rows."""
     share, bounds = counts / counts.sum(), [*cutoffs, len(counts)]
     head = bounds[0] + len(cutoffs)
     total = cost.call + rows * head * (cost.logit + cost.multiply_add * d) + cost.parameter * head * d

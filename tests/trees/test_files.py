@@ -38,7 +38,7 @@ def test_no_damage_goes_unseen_or_crashes(tmp_path: Path, data: st.DataObject) -
         loaded = Tree.load(path)
     except FormatError:
         return
-    # what is left is a tree all the same: owners exchanged is all that one bit can do
+    # a file that still loads is a valid tree: one flipped bit can at most exchange the leaves' words
     assert loaded.num_inner_nodes == 4
 
 

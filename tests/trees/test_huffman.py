@@ -41,7 +41,7 @@ def test_equal_counts_make_a_balanced_tree() -> None:
 
 
 def test_ties_prefer_words_to_joined_pairs() -> None:
-    # with 1, 1, 2, 2, two optimal shapes exist: this is the flat one, as the tie rule says
+    # 1, 1, 2, 2 has two optimal shapes; the tie rule selects the flat one
     assert_array_equal(huffman_tree([2, 2, 1, 1]).lengths, [2, 2, 2, 2])
 
 

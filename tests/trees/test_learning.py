@@ -1,4 +1,4 @@
-"""Which tree learns better: the order that Mnih & Hinton (2008) report, on the Penn Treebank."""
+"""The ranking of trees by perplexity that Mnih & Hinton (2008) report, on the Penn Treebank."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def examples(part: str, vocabulary: Vocabulary) -> tuple["torch.Tensor", "torch.
 
 
 def perplexity(tree: Tree, vocabulary: Vocabulary) -> float:
-    """Of the validation text, after one pass of a small feed-forward model over the training text."""
+    """Return the validation perplexity of a small feed-forward model after one epoch."""
     from vastmax.layers import HierarchicalSoftmax
 
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def perplexity(tree: Tree, vocabulary: Vocabulary) -> float:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Sums in the same order wherever this runs; and steps as small as these are no faster with more."""
+    """Use one thread, so that sums are reproducible; such small steps are no faster with more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,6 +67,6 @@ def test_trees_of_like_words_learn_better() -> None:
     of_random = perplexity(balanced_tree(len(vocabulary), "random"), vocabulary)
     of_adaptive = perplexity(clustered_tree(vectors), vocabulary)
     of_union = perplexity(several, vocabulary)
-    # one run each, all seeds fixed; measured 299, 271 and 255: the margins are about half of the distances
+    # one run each with fixed seeds; measured 299, 271 and 255: the margins are about half of the differences
     assert of_adaptive < 0.95 * of_random
     assert of_union < 0.97 * of_adaptive

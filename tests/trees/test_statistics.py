@@ -12,7 +12,7 @@ from vastmax.trees import balanced_tree, huffman_tree, unigram_entropy
 
 
 def test_the_seeds_example() -> None:
-    """10,000 words: 13.3 bits balanced against 9.16 bits of entropy saves 31 %."""
+    """For 10,000 words, 13.3 bits of a balanced tree against 9.16 bits of entropy saves 31 %."""
     exponents = np.linspace(0.9, 1.1, 201)
     counts = [np.round(1e9 / np.arange(1, 10_001) ** exponent).astype(np.int64) for exponent in exponents]
     nearest = min(counts, key=lambda c: abs(unigram_entropy(c) - 9.16))
@@ -53,7 +53,7 @@ def test_ptb_counts() -> None:
 
 
 def test_the_seeds_example_on_brown() -> None:
-    """What docs/trees.md says of Brown's 10,000 most frequent words, in lower case."""
+    """The numbers in docs/trees.md for Brown's 10,000 most frequent words, in lower case."""
     words = Counter(data_path("brown/brown.txt").read_text(encoding="utf-8").lower().split())
     counts = np.array([count for _, count in words.most_common(10_000)])
     statistics = huffman_tree(counts).statistics(counts)

@@ -1,4 +1,4 @@
-"""What every tree must be, whichever builder made it."""
+"""Properties of every tree, whichever builder made it."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -29,7 +29,7 @@ def test_paths_are_a_full_prefix_free_code(build: Builder, counts: np.ndarray) -
     assert tree.num_words == tree.num_leaves == len(counts)
     assert tree.num_inner_nodes == len(counts) - 1
     ordered = sorted(codes(tree))
-    # in lexicographic order a prefix stands right before some word that it begins
+    # in lexicographic order a prefix comes directly before some code that starts with it
     assert all(longer[: len(shorter)] != shorter for shorter, longer in pairwise(ordered))
     assert sum(2.0 ** -min(int(n), 1000) for n in tree.lengths) == pytest.approx(1.0, abs=1e-12)
     assert_array_equal(tree.lengths, [len(code) for code in codes(tree)])

@@ -25,10 +25,10 @@ def test_is_a_mixture_of_its_trees() -> None:
     generator = np.random.default_rng(2)
     hidden = generator.normal(size=5)
     node_vectors = generator.normal(size=(union.num_inner_nodes, 5))
-    below = [node for node in union.children[0]]  # the roots of the two, told apart by what hangs from them
+    below = [node for node in union.children[0]]  # the roots of the two subtrees
     probabilities = []
     for tree, root in zip(trees, below, strict=True):
-        # numbered level by level, as the subtree is walked
+        # nodes are numbered in breadth-first order, as in this walk
         nodes = [root]
         for node in nodes:
             nodes.extend(child for child in union.children[node] if child >= 0)

@@ -1,4 +1,4 @@
-"""The WordNet tree: on a few words cut from WordNet 3.0 (``wordnet/``), and on the whole where it is installed."""
+"""The WordNet tree on an excerpt of WordNet 3.0 (``wordnet/``), and on all of it where it is installed."""
 
 import shutil
 from pathlib import Path
@@ -15,8 +15,8 @@ FEW = Path(__file__).parent / "wordnet"
 WHOLE = Path("/usr/share/wordnet")
 needs_whole = pytest.mark.skipif(not (WHOLE / "data.noun").exists(), reason="WordNet is not at /usr/share/wordnet")
 
-# By hand, from the files: dog and cat are carnivores, horse is a mammal too, rose an organism as well; the first oak is
-# a wood, which is a physical entity like all of these. To run and to walk are ways to travel.
+# By hand, from the files: dog and cat are carnivores, horse is also a mammal, rose is also an organism; the first sense
+# of oak is a wood, which is a physical entity like all of these. To run and to walk are ways to travel.
 WORDS = ["dog", "the", "oak", "cats", "run", "horse", "quick", "rose", "jumped", "of", "fast", "walk", "dogs"]
 
 
@@ -36,7 +36,7 @@ def test_is_a_links_are_nodes() -> None:
     assert ids("dog", "dogs", "cats", "horse") in found
     assert ids("dog", "dogs", "cats", "horse", "rose") in found
     assert ids("dog", "dogs", "cats", "horse", "rose", "oak") in found
-    assert ids("the", "of") in found  # what WordNet lacks
+    assert ids("the", "of") in found  # words that are not in WordNet
     assert ids("run", "walk") in found
     assert ids("run", "walk", "jumped") in found
     assert (tree.num_words, tree.num_leaves) == (len(WORDS), len(WORDS))
@@ -57,14 +57,14 @@ def test_words_that_wordnet_lacks_are_clustered() -> None:
         ("dog", "noun", "02084071"),
         ("Dog", "noun", "02084071"),
         ("dogs", "noun", "02084071"),
-        ("women", "noun", "10787470"),  # an ending
-        ("men", "noun", "10287213"),  # an exception
+        ("women", "noun", "10787470"),  # inflected ending
+        ("men", "noun", "10287213"),  # exception list
         ("ran", "verb", "01926329"),
         ("was", "verb", "02604760"),
-        ("saw", "verb", "02129307"),  # most used as a form of see
-        ("well", "adv", "00011093"),  # an adverb far oftener than a noun, a verb or an adjective
+        ("saw", "verb", "02129307"),  # most frequent as a form of see
+        ("well", "adv", "00011093"),  # far more frequent as an adverb than as a noun, verb or adjective
         ("reddest", "adj", "00381097"),
-        ("blue", "adj", "00370869"),  # a noun too, used less
+        ("blue", "adj", "00370869"),  # less frequent as a noun
         ("oaks", "noun", "12268918"),
     ],
 )

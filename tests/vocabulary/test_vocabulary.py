@@ -188,7 +188,7 @@ WRONG_WORDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("words", WRONG_WORDS.values(), ids=WRONG_WORDS)
 def test_what_are_no_words(words: Any) -> None:
-    """Told when they are given, and not when a model is saved, or cannot be loaded."""
+    """The error is raised at construction, not when a model is saved or cannot be loaded."""
     with pytest.raises(InputError, match=r"words? is .*: give|contains the word 'a' twice"):
         Vocabulary(words, [2, 1])
 
