@@ -1,4 +1,4 @@
-"""Vectors that one run lends another: the output's where it has one a word, else the input's."""
+"""Vectors that one run takes from another: the output's if it has one per word, else the input's."""
 
 from pathlib import Path
 
