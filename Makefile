@@ -1,21 +1,21 @@
-# What a newcomer types. Every target makes its own environment in .venv on a fresh machine and reuses it afterwards;
-# the compiled core is rebuilt when its sources change.
-#   make demo     learn the words of your own Python's documentation, and look around
+# Entry points for contributors. Every target creates .venv if it is missing and reuses it afterwards; the compiled core
+# is rebuilt when its sources change.
+#   make demo     train word vectors on your Python's documentation, and explore them
 #   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
-#   make nightly  the suite with the tests of minutes, and its numerical part at all levels of the processor
-#   make campaign  kills, damaged files and full disks for BUDGET=60 minutes; a find repeats with SEED=
+#   make nightly  the suite with its slow tests, and its numerical part at all SIMD levels of the processor
+#   make campaign  kills, damaged files and full disks for BUDGET=60 minutes; SEED= repeats a run
 #   make sanitize  the core's tests with address, undefined-behaviour and thread sanitizers
-#   make numerics  the suite's numerical part as on lesser processors, one level after the other
-#   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
+#   make numerics  the suite's numerical part at each lower SIMD level, as on older processors
+#   make docs     the documentation       make bench  speed and quality against gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
-#   make bench-layers  output layers beside torch's: time, memory, parameters
-#   make bench-proposals  drawing samples beside torch's
+#   make bench-layers  output layers against torch's: time, memory, parameters
+#   make bench-proposals  drawing samples, against torch's
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
-# A thread a worker: two of torch's in each of two workers would wait for one another.
+# One thread per worker: with two torch threads in each of two workers they would compete for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 CORPUS ?=
 TEXT ?=
@@ -39,9 +39,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 
-# Two depths of one environment: what running needs, and on top of it what developing needs. Building without pip's
-# isolation keeps the build tree, so that a change of one C++ file compiles one C++ file. scipy is not imported by the
-# demo but read: with its docstrings even a bare Python holds more than a million words of documentation.
+# Stages of one environment: to run without torch, with torch, and for development. Building without pip's build
+# isolation keeps the build tree, so that a change to one C++ file recompiles only that file. The demo
+# does not import scipy but reads it: with its docstrings even a bare Python has over a million words of documentation.
 $(VENV)/.installed: $(BUILD_INPUTS) | $(BIN)/python
 	$(PIP) $(BUILD_TOOLS)
 	$(PIP) --no-build-isolation --editable . scipy

@@ -1,4 +1,4 @@
-"""The one list of output layers, and the one of proposals, that the contracts are tested on."""
+"""The output layers and the proposals that the contract tests run on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ class LayerCase:
 
     Attributes:
         name: its key in ``LAYERS``.
-        options: what ``from_vocabulary`` is given besides counts; a function is called with the counts first.
-        label: tells cases of one layer apart.
-        big: whether it is also built at a million classes.
+        options: arguments of ``from_vocabulary`` besides the counts; a function is called with the counts first.
+        label: distinguishes the cases of one layer.
+        big: whether it is also built with a million classes.
         words: whether it needs a vocabulary with words.
     """
 
@@ -45,28 +45,28 @@ class LayerCase:
     def build(
         self, in_features: int, counts: Counts | int, *, dtype: torch.dtype = torch.float64, seed: int = 0, **more: Any
     ) -> OutputLayer:
-        """The layer over these counts, or over so many classes with shuffled Zipf counts."""
+        """Build the layer over these counts, or over this many classes with shuffled Zipf counts."""
         counts = shuffled_zipf(counts) if isinstance(counts, int) else counts
         torch.manual_seed(seed)
         options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
         return build(self.name, in_features, self.vocabulary(counts), dtype=dtype, **options, **more)
 
     def vocabulary(self, counts: Counts | list[int]) -> Vocabulary | Counts | list[int]:
-        """The counts, with made-up words where the layer needs some: all different, of many lengths, not all ASCII."""
+        """Return the counts, with distinct synthetic words (many lengths, not all ASCII) if the layer needs words."""
         if not self.words:
             return counts
         return Vocabulary([np.base_repr(7919 * i + 5, 36) + "é" * (i % 4) for i in range(len(counts))], counts)
 
 
 def shuffled_zipf(num_classes: int, seed: int = 0) -> Counts:
-    """Zipf counts (V,) in no order, zeros among them: ids need no order."""
+    """Return unsorted Zipf counts (V,) with some zeros: ids need not be sorted by count."""
     counts = (3 * num_classes / np.arange(1, num_classes + 1)).astype(np.int64)
     counts[-(num_classes // 10) :] *= num_classes < 10
     return np.random.default_rng(seed).permutation(counts)
 
 
 def tree_of_several_leaves(counts: Counts) -> Tree:
-    """A balanced tree in which about half of the words own two leaves, and one owns three."""
+    """Return a balanced tree in which about half of the words have two leaves and one has three."""
     words = np.arange(len(counts))
     words = np.concatenate([words, words[::2], words[:1]])
     shape = balanced_tree(len(words), order="random")
@@ -74,18 +74,18 @@ def tree_of_several_leaves(counts: Counts) -> Tree:
 
 
 def classes_of_any_size(counts: Counts) -> Classes:
-    """Classes of any words, the first as large as all others together."""
+    """Return word classes of arbitrary membership, the first as large as all others together."""
     num_words = len(counts)
     return Classes(np.maximum(np.arange(num_words) * 7919 % num_words - num_words // 2, 0) // 3)
 
 
 def text_over(counts: Counts) -> list[int]:
-    """A text of the classes that have counts, and of breaks."""
+    """Return a text of ids that have counts, with sentence breaks (-1)."""
     seen = np.concatenate([np.arange(len(counts))[counts > 0], [-1]])
     return np.random.default_rng(0).choice(seen, 4 * len(counts)).tolist()
 
 
-# cuts even few classes into clusters
+# makes even few classes split into clusters
 MULTIPLY_ADDS = StepCost(call=0, logit=0, multiply_add=1, parameter=0)
 
 
@@ -174,9 +174,9 @@ class ProposalCase:
 
     Attributes:
         name: its key in ``PROPOSALS``.
-        options: what ``from_counts`` is given besides counts; a function is called with the counts first.
-        label: tells cases of one proposal apart.
-        big: whether it is also built at a million classes.
+        options: arguments of ``from_counts`` besides the counts; a function is called with the counts first.
+        label: distinguishes the cases of one proposal.
+        big: whether it is also built with a million classes.
     """
 
     name: str
@@ -189,7 +189,7 @@ class ProposalCase:
         return f"{self.name}-{self.label}" if self.label else self.name
 
     def build(self, counts: Any, **more: Any) -> Proposal:
-        """The proposal over these counts; those that follow the hidden vector are told some vectors of classes."""
+        """Build the proposal over these counts; one that depends on the hidden vector also receives class vectors."""
         options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
         proposal = PROPOSALS[self.name].from_counts(counts, **options, **more)
         if proposal.context == "hidden":
@@ -198,7 +198,7 @@ class ProposalCase:
         return proposal
 
     def contexts(self, num_rows: int, num_classes: int, seed: int = 0) -> torch.Tensor | None:
-        """Contexts of so many rows, as the proposal takes them: all different, and an unknown previous class first."""
+        """Return distinct contexts for the rows, as the proposal takes them; the first is an unknown class."""
         generator = torch.Generator().manual_seed(seed)
         if PROPOSALS[self.name].context == "previous":
             return torch.randint(num_classes, (num_rows,), generator=generator).index_fill_(0, torch.tensor(0), -1)
@@ -208,7 +208,7 @@ class ProposalCase:
 
 
 def some_bigrams(counts: Any) -> tuple[Counts, Counts, Counts]:
-    """Bigrams of about half of the histories: previous class, class, how often; classes without a count among them."""
+    """Return bigrams (previous class, class, count) of about half of the histories, some of classes without a count."""
     generator = np.random.default_rng(len(counts))
     size = (3 * len(counts),)
     previous = (

@@ -1,4 +1,4 @@
-"""Where the real data lies that some tests read; they skip, saying so, where it is absent."""
+"""Paths of the real data that some tests read; without it they skip with a message."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ FOLDER = Path(os.environ.get("VASTMAX_DATA", Path(__file__).parents[1] / "../sha
 
 
 def data_path(name: str) -> Path:
-    """The file `name` below the data folder, e.g. ``wiki/enwiki-20M.txt.gz``."""
+    """Return the path of the file `name` below the data folder, e.g. ``wiki/enwiki-20M.txt.gz``."""
     path = FOLDER / name
     if not path.exists():
         pytest.skip(f"{name} is not there; name the data folder in the environment variable VASTMAX_DATA")

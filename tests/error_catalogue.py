@@ -1,4 +1,4 @@
-"""Every error message of the package, by file, for a look at all of them: what, where, what to do.
+"""List every error message of the package by file, for review.
 
 python -m tests.error_catalogue
 """
@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "vastmax"
 
 
 def template(node: ast.expr) -> str:
-    """The text that an expression makes, with … for what is filled in."""
+    """Return the text of a string expression, with … in place of interpolated values."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -24,7 +24,7 @@ def template(node: ast.expr) -> str:
 
 
 def messages() -> Iterator[tuple[str, str, str]]:
-    """Place (file:line), error and template of each error that the package raises with a text of its own."""
+    """Yield the place (file:line), type and template of each error that the package raises with its own text."""
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:

@@ -1,4 +1,4 @@
-"""What a system may refuse a process."""
+"""Resource limits for tests."""
 
 import os
 import resource
@@ -10,7 +10,7 @@ __all__ = ["few_files"]
 
 @contextmanager
 def few_files(number: int) -> Iterator[None]:
-    """Let so many files more be opened."""
+    """Limit the process to this many more open files."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 64, limits[1]))

@@ -1,7 +1,7 @@
-"""The tests marked ``numerics``, once at each of the processor's levels below its best: ``make numerics``.
+"""Run the tests marked ``numerics`` at each SIMD level below the processor's best: ``make numerics``.
 
-What is red on a lesser processor alone is seen on a better one. The best level is the whole suite's. ``--next`` is for
-the level just below it only.
+This finds failures that occur only on older processors. The whole suite covers the best level. ``--next`` runs only the
+level just below it.
 """
 
 import os
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     red = []
     for level in below:
         print(f"-- {level}: {' '.join(f'{name}={value}' for name, value in LEVELS[level].items())}", flush=True)
-        # a thread a worker: two of torch's in each of two workers would wait for one another
+        # one thread per worker: with two torch threads in each of two workers they would compete for the cores
         environment = {**os.environ, **LEVELS[level], "OMP_NUM_THREADS": "1"}
         pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "numerics", *arguments]
         if subprocess.run(pytest, env=environment).returncode:

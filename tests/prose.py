@@ -1,8 +1,12 @@
+<<<<<<< HEAD
 """Words that no page, docstring or message says, with the term to use: a few rules.
+=======
+"""Check the pages for phrases to avoid, and suggest the terms that people search for.
+>>>>>>> t3
 
     python -m tests.prose
 
-Prints every fault, and ends with 1 if there is one.
+Prints every fault and exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ RULES = {
 
 
 def pages() -> list[Path]:
-    """What is written by hand and read by users."""
+    """Return the hand-written pages for users."""
     docs = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "cli.md"]
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
 
@@ -41,24 +45,29 @@ def sources() -> list[Path]:
 
 
 def without_code(text: str) -> str:
-    """A page's prose: code and generated tables blanked, line by line."""
+    """Return a page's prose: code blocks blanked line by line, inline code and link targets removed."""
     text = re.sub(r"^ *```.*?^ *```", lambda found: re.sub(r"[^\n]", "", found[0]), text, flags=re.M | re.S)
     return re.sub(r"`[^`\n]+`|\]\([^)]*\)", "", text)
 
 
 def words_of(page: Path) -> int:
-    """How many words of a page are written by hand, code and tables with them: what has a letter or a digit in it.
+    """Count the hand-written words of a page, code and tables included; a word has a letter or a digit.
 
-    Tables made from records, and docstrings that the site puts in, are not.
+    Tables generated from records and docstrings inserted by the site do not count.
     """
     text = re.sub(r"<!-- records: .*?<!-- end of records -->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return len(re.findall(r"\S*\w\S*", re.sub(r"^::: .*$", "", text, flags=re.MULTILINE)))
 
 
 def faults(page: Path) -> Iterator[str]:
+<<<<<<< HEAD
     """Each fault of a page with its line, and the term to use."""
     text = page.read_text(encoding="utf-8")
     for number, line in enumerate((without_code(text) if page.suffix == ".md" else text).split("\n"), 1):
+=======
+    """Yield each fault of a page with its line and the term to use."""
+    for number, line in enumerate(without_code(page.read_text(encoding="utf-8")).split("\n"), 1):
+>>>>>>> t3
         for rule, instead in RULES.items():
             for found in re.finditer(rule, line, re.IGNORECASE):
                 yield f"{page.relative_to(ROOT)}:{number}: {found[0]!r}: say {instead}"

@@ -1,10 +1,10 @@
-"""The core's tests on a core that is built with sanitizers.
+"""Run the core's tests on a core built with sanitizers.
 
     python -m tests.sanitized address,undefined [pytest's arguments]
     python -m tests.sanitized thread [pytest's arguments]
 
-Python itself is built without, so the sanitizer's library is loaded before it. Leaks are not looked for: Python's own
-at exit are not told from ours.
+Python itself is built without sanitizers, so the sanitizer's library is preloaded. Leak detection is off: Python's own
+leaks at exit cannot be distinguished from ours.
 """
 
 import importlib.util
@@ -50,7 +50,7 @@ OPTIONS = {
 
 
 def build(sanitizers: str) -> Path:
-    """The core, built with them."""
+    """Build the core with these sanitizers and return its path."""
     folder = ROOT / "build" / sanitizers.replace(",", "-")
     nanobind = subprocess.run(
         [sys.executable, "-m", "nanobind", "--cmake_dir"], check=True, capture_output=True, text=True
@@ -63,7 +63,7 @@ def build(sanitizers: str) -> Path:
 
 
 def library(name: str) -> str:
-    """Where the compiler has a sanitizer's library."""
+    """Return the path of the compiler's sanitizer library."""
     compiler = os.environ.get("CXX", "c++")
     return subprocess.run(
         [compiler, f"-print-file-name={name}"], check=True, capture_output=True, text=True
@@ -71,7 +71,7 @@ def library(name: str) -> str:
 
 
 def load(core: str) -> None:
-    """Put this core in the place of the installed one, once."""
+    """Load this core instead of the installed one, once."""
     if "vastmax._core" in sys.modules:
         return
     spec = importlib.util.spec_from_file_location("vastmax._core", core)
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
         import pytest
 
         load(os.environ[CORE])
-        del os.environ["LD_PRELOAD"]  # what tests start is as it always is
+        del os.environ["LD_PRELOAD"]  # subprocesses of tests run without it
         return pytest.main(arguments)
     sanitizers, *more = arguments
     environment = {

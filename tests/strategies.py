@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several test packages share: counts as text has them, and the odd ones."""
+"""Hypothesis strategies shared by several test packages: realistic counts, edge cases and word vectors."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Counts = NDArray[np.int64]
 
 @st.composite
 def zipf_counts(draw: st.DrawFn, max_words: int = 300) -> Counts:
-    """Falling counts by Zipf's law with any exponent and size; the rare ones tie, as in text."""
+    """Descending Zipf counts of any exponent and size; rare words tie, as in text."""
     num_words = draw(st.integers(1, max_words))
     exponent = draw(st.floats(0.3, 2.5))
     largest = draw(st.integers(1, 10**9))
@@ -34,7 +34,7 @@ def counts(max_words: int = 300) -> st.SearchStrategy[Counts]:
 
 @st.composite
 def vectors(draw: st.DrawFn, max_words: int = 60) -> NDArray[np.float32]:
-    """Word vectors (V, d): clouds, copies of a few rows, all the same, one far outlier; of any scale and offset."""
+    """Word vectors (V, d): clouds, copies of a few rows, identical rows, one far outlier; any scale and offset."""
     num_words, dim = draw(st.integers(1, max_words)), draw(st.integers(1, 20))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = generator.normal(size=(num_words, dim))
@@ -51,7 +51,7 @@ def vectors(draw: st.DrawFn, max_words: int = 60) -> NDArray[np.float32]:
 
 
 def fibonacci(length: int) -> Counts:
-    """The counts whose Huffman tree is a chain: the deepest there is."""
+    """Return Fibonacci counts, whose Huffman tree is a chain: the deepest possible."""
     numbers = [1, 1]
     while len(numbers) < length:
         numbers.append(numbers[-1] + numbers[-2])

@@ -1,7 +1,7 @@
-"""The packages: what imports what, read from the source.
+"""The import rules between packages, checked on the source.
 
-A package imports only from packages above it in the list and from the ground, through their front doors (``__init__``),
-never a file behind one; no circle of files exists anywhere. ``docs/contributing.md`` describes the packages.
+A package imports only from packages before it in the list and from the ground modules, through their public interface
+(``__init__``), never from a file inside. No import cycles. ``docs/contributing.md`` describes the packages.
 """
 
 import ast
@@ -45,13 +45,13 @@ PACKAGES = [
     "integrations",
     "cli",
 ]
-"""From the ground up: each may import those before it."""
+"""In dependency order: each may import those before it."""
 DOORS = {"comparison.report", "layers.base"}
-"""Packages inside packages that have a front door of their own."""
+"""Nested packages with a public interface of their own."""
 FRONT_DOORS = {"__init__.py", "__main__.py"}
-# Counts are enough for trees and proposals: users with item ids and no text need no text. Adapters hang outside.
+# Trees and proposals need only counts, so that item ids suffice without text. The CLI imports no adapter.
 NOT_FROM = {("trees", "text"), ("ops", "text"), ("proposals", "text"), ("layers", "text"), ("cli", "integrations")}
-# Libraries that only these packages may load; everybody else stays light.
+# Libraries that only these packages may load.
 RESERVED = {
     "torch": {
         "ops",
@@ -77,9 +77,9 @@ RESERVED = {
     "pickle": set(),
 }
 TO_DO: set[str] = set()
-"""Arrows that still break the rule, as the test words them. The list only gets shorter."""
+"""Known violations, as the test reports them. The list may only shrink."""
 CIRCLES_TO_DO: list[str] = []
-"""Circles of files that are still there. The list only gets shorter."""
+"""Known import cycles. The list may only shrink."""
 NAMED = {
     ("cli/corpus.py", "class-based"): "a kind of tree",
     ("cli/lm.py", "full"): "the default of --output-layer, in a file that does without torch",
@@ -95,11 +95,11 @@ NAMED = {
     ("integrations/gensim/training.py", "hierarchical"): "an objective of the compiled trainer",
     ("integrations/gensim/training.py", "negative-sampling"): "an objective of the compiled trainer",
 }
-"""Strings above layers/ that are the name of a layer, and why they may be."""
+"""Allowed strings in packages above layers/ that equal a layer's name, each with its reason."""
 
 
 def imports(path: Path, package: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, module, name) of all that a file imports, also inside functions and by ``import_module("…")``."""
+    """Yield (line, module, name) of every import of a file, also inside functions and by ``import_module("…")``."""
     parents = ["vastmax", *path.relative_to(package).parent.parts]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -115,7 +115,7 @@ def imports(path: Path, package: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def violations(package: Path) -> list[str]:
-    """Every import that breaks the rule, as 'file:line: why'."""
+    """Return every import that breaks the rules, as 'file:line: why'."""
     found = []
     for path in sorted(package.rglob("*.py")):
         inside = path.relative_to(package)
@@ -151,7 +151,7 @@ def violations(package: Path) -> list[str]:
 
 
 def circles(package: Path) -> list[list[str]]:
-    """Groups of files each of which reaches all others of its group by imports; front doors are passed through."""
+    """Return the import cycles: groups of files that all reach each other, resolving re-exports of ``__init__``."""
     files = {}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
@@ -161,7 +161,7 @@ def circles(package: Path) -> list[list[str]]:
         edges[module] = set()
         for _, base, name in imports(path, package):
             target = f"{base}.{name}" if f"{base}.{name}" in files else base
-            # a file takes from a door what another file defines: the door itself is no arrow inside its own package
+            # a re-exported name counts as an import of the file that defines it, not of the ``__init__``
             if target in files and target != module:
                 edges[module].add(target)
     reached = {module: _reachable(module, edges) for module in edges}
@@ -180,7 +180,7 @@ def _reachable(start: str, edges: dict[str, set[str]]) -> set[str]:
 
 
 def named_layers(package: Path) -> set[tuple[str, str]]:
-    """Concrete layer classes, and layers' names as strings, in packages that are built on the layers."""
+    """Return uses of concrete layer classes, and layer names as strings, in packages built on the layers."""
     found = set()
     classes = {kind.__name__ for kind in vars(layers).values() if _is_concrete(kind)}
     for path in package.rglob("*.py"):
@@ -224,7 +224,7 @@ def test_nobody_above_the_layers_names_one() -> None:
 def test_a_layer_that_is_named_is_found(tmp_path: Path, source: str, found: str | None) -> None:
     (tmp_path / "language").mkdir()
     (tmp_path / "layers").mkdir()
-    for package in ("language", "layers"):  # where it may be named
+    for package in ("language", "layers"):  # only layers/ may name it
         (tmp_path / package / "file.py").write_text(source)
     assert named_layers(tmp_path) == ({("language/file.py", found)} if found else set())
 

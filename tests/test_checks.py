@@ -1,4 +1,4 @@
-"""The checks of values, and the one form of their sentences."""
+"""Value checks, and the common form of their messages."""
 
 import collections.abc
 import math

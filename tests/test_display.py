@@ -1,4 +1,4 @@
-"""What people see: times, speeds; progress as lines, as a bar on a terminal or in a notebook."""
+"""The progress display: times and speeds; lines, and a bar on a terminal or in a notebook."""
 
 import importlib.machinery
 import re
@@ -109,7 +109,7 @@ def test_an_estimate_has_no_more_digits_than_are_known(seconds: float, text: str
 def test_where_training_stands_still_no_share_and_no_time_are_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A try of a learning rate has a share of its own, which would be read as the run's."""
+    """A learning-rate trial has its own share, which would be mistaken for the run's."""
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", 0)
     trying = replace(REPORT, words=1_000_000, seconds_left=0.0, doing="trying learning rates")
     with ProgressDisplay() as display:
@@ -180,7 +180,7 @@ def test_true_shows_a_bar_on_a_terminal() -> None:
 
 
 def test_true_shows_a_bar_in_a_notebook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With stand-ins for what a notebook brings: rich draws into a widget, which is shown once."""
+    """With stubs for the notebook's modules: rich draws into a widget, which is displayed once."""
     shown: list[object] = []
     drawn: list[str] = []
 

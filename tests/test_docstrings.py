@@ -25,7 +25,7 @@ CHECKS = {"refused", "one_of", "flag", "whole", "number", "word_list"}
 
 @cache
 def offered() -> dict[str, Any]:
-    """Every class and function that a public package offers, and every public method defined in vastmax."""
+    """Return every public class and function of the packages, and every public method defined in vastmax."""
     found: dict[str, Any] = {}
     for package in PACKAGES:
         module = importlib.import_module(package)
@@ -39,7 +39,7 @@ def offered() -> dict[str, Any]:
 
 
 def methods(thing: type) -> Iterator[Callable[..., Any]]:
-    """The public methods that a class has from vastmax, its own and inherited ones."""
+    """Yield the public methods of a class that vastmax defines, inherited ones included."""
     for name, part in inspect.getmembers(thing):
         function = inspect.unwrap(getattr(part, "__func__", part)) if callable(part) else None
         if inspect.isfunction(function) and function.__module__.startswith("vastmax") and not name.startswith("_"):
@@ -47,7 +47,7 @@ def methods(thing: type) -> Iterator[Callable[..., Any]]:
 
 
 def of_class(name: str) -> Any:
-    """The class that a method is defined in, or None."""
+    """Return the class that defines a method, or None."""
     function = offered()[name]
     *owners, _ = function.__qualname__.split(".")
     if not owners or "<locals>" in owners:
@@ -56,7 +56,7 @@ def of_class(name: str) -> Any:
 
 
 def said(name: str) -> str:
-    """The docstring of a thing, with that of its class, where arguments that methods share are described."""
+    """Return a docstring joined with that of its class, which describes arguments shared by methods."""
     thing, owner = offered()[name], of_class(name)
     own = inspect.getdoc(thing) or ""
     own += (inspect.getdoc(thing.__init__) or "") if inspect.isclass(thing) else ""
@@ -66,7 +66,7 @@ def said(name: str) -> str:
 
 
 def signature_of(thing: Any) -> inspect.Signature | None:
-    """The signature of a thing, or None of an exception or a protocol, which have none."""
+    """Return the signature of an object, or None for an exception or a protocol, which have none."""
     try:
         return inspect.signature(thing)
     except (TypeError, ValueError):
@@ -74,7 +74,7 @@ def signature_of(thing: Any) -> inspect.Signature | None:
 
 
 def raises(thing: Any) -> bool:
-    """Whether a function, or a class while an instance is made, raises an error for some arguments."""
+    """Return whether a function, or a class's construction, raises an error for some arguments."""
     parts = [vars(thing).get(name) for name in ("__init__", "__post_init__")] if inspect.isclass(thing) else [thing]
     for part in parts:
         try:
@@ -91,7 +91,7 @@ def raises(thing: Any) -> bool:
 
 
 def faults(name: str) -> Iterator[str]:
-    """What a docstring leaves out."""
+    """Yield what a docstring lacks."""
     thing, text = offered()[name], said(name)
     found = signature_of(thing)
     if found is not None:

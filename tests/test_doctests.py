@@ -1,4 +1,4 @@
-"""Examples in docstrings do what they say."""
+"""Run the examples in docstrings."""
 
 import doctest
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the documentation says of the program is so: the flags, the verbs, the files, the README's first screen."""
+"""The documentation matches the program: flags, verbs, files, and the README's first screen."""
 
 import inspect
 import json
@@ -41,10 +41,10 @@ def test_flags_are_the_arguments_of_train() -> None:
     for name, argument in arguments.items():
         if name in {"corpus", "output"}:
             continue
-        # What the command line must write as text: a number of passes or a file, and a list.
+        # Defaults that the command line must write as text: a number of passes or a file, and a list.
         default = {"phrases": "0", "connector_words": ""}.get(name, argument.default)
         assert flags[name].default == default, name
-        flag = {"layer_options": "option"}.get(name, name)  # given one by one
+        flag = {"layer_options": "option"}.get(name, name)  # given one at a time
         assert flags[name].opts[-1] == "--" + flag.replace("_", "-")
 
 
@@ -97,7 +97,7 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_are_whole_without_the_site(page: Path) -> None:
-    """As a forge shows them: nothing is put in that only the site's generator knows."""
+    """Pages render on GitHub too: no syntax that only the site generator expands."""
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"^\s*;*-+8<-+|^:::(?! vastmax)|\{%", text, re.MULTILINE)
 
@@ -155,7 +155,7 @@ def test_pictures_show_every_run_of_the_records(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout + said.stderr
     drawn = picture.read_text(encoding="utf-8")
     for line in records.read_text(encoding="utf-8").splitlines():
-        # what matplotlib writes above the outlines of a text, in either half
+        # the comment that matplotlib writes above the outlines of a text, once in each half
         assert drawn.count(f"<!-- {json.loads(line)['label']} -->") == 2
     assert list(tmp_path.iterdir()) == [picture]
 

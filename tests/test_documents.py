@@ -1,4 +1,4 @@
-"""JSON and TOML that are damaged, or made to do damage."""
+"""Damaged or malicious JSON and TOML."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_nested_too_deeply() -> None:
 def test_what_is_too_long_is_not_read(read: Callable[[Path], Any], tmp_path: Path) -> None:
     path = tmp_path / "file"
     with path.open("wb") as file:
-        file.truncate(1 << 40)  # of which the disk holds nothing
+        file.truncate(1 << 40)  # sparse: takes no disk space
     with pytest.raises(FormatError, match="is longer than 64 MB"):
         read(path)
 

@@ -1,22 +1,22 @@
-"""Errors are sentences of one form: what is wrong, a colon, what to do."""
+"""Error messages have one form: what is wrong, a colon, what to do."""
 
 import re
 
 from tests.error_catalogue import messages
 
 OURS = {"CheckpointError", "CorpusError", "DivergedError", "FormatError", "InputError", "UnknownWordError"}
-# Reasons that the one who catches them puts into a sentence.
+# Reasons that the caller embeds in a message.
 REASONS = {
     *("not JSON (…)", "not TOML (…)", "in … …", "… ….", "… lacks identity or facts"),
     "its sizes ask for more than … numbers, and its tensors have fewer",
 }
 
 
-NAMES = {"DistributedDataParallel", "PyTorch"}  # that a sentence may begin with
+NAMES = {"DistributedDataParallel", "PyTorch"}  # names that may start a message
 
 
 def sentences() -> list[tuple[str, str]]:
-    """Place and template of each error of ours that is more than what another function says."""
+    """Return the place and template of each of our errors that adds text of its own."""
     return [(place, text) for place, error, text in messages() if error in OURS and re.search(r"\w", text)]
 
 

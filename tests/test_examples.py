@@ -1,4 +1,4 @@
-"""The examples run on real data and learn; they are the first thing that people copy."""
+"""The examples run on real data and learn, since users copy them first."""
 
 import os
 import re
@@ -21,14 +21,14 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(example: str, *arguments: str) -> tuple[float, float]:
-    """The example's measure of an untrained and of the trained model."""
+    """Return the example's metric for the untrained and the trained model."""
     if example in ("huggingface_causal_lm", "sharded_causal_lm"):
         pytest.importorskip("transformers", reason="needs transformers: pip install transformers")
     return import_module(example).main(arguments)
 
 
 def printed(example: str, *arguments: str) -> str:
-    """What two processes print, as torchrun starts them."""
+    """Return the output of two processes started as torchrun does."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     call = [*launch, str(FOLDER / f"{example}.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -66,12 +66,12 @@ def test_recommender_reads_the_usual_formats(name: str, gain: float) -> None:
 def test_two_towers_on_two_processes_are_those_on_one(items: str, steps: int) -> None:
     arguments = "--items", items, "--steps", str(steps)
     popular, alone = run("two_tower_recommender", *arguments)
-    assert alone > popular + 0.02 if steps == 200 else alone > 0.2  # the untrained find 20 of 3,000
+    assert alone > popular + 0.02 if steps == 200 else alone > 0.2  # an untrained model finds 20 of 3,000
     together = [
         float(each) for each in re.findall(r"recall@20 ([0-9.]+)", printed("two_tower_recommender", *arguments))
     ]
     assert together[0] == pytest.approx(popular, abs=5e-4)
-    assert together[-1] == pytest.approx(alone, abs=3e-3)  # which a few users decide
+    assert together[-1] == pytest.approx(alone, abs=3e-3)  # a few users make the difference
 
 
 def test_a_sharded_language_model_learns_and_comes_back_on_one_process(tmp_path: Path) -> None:

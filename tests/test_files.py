@@ -1,4 +1,4 @@
-"""Files that are either the old or the new."""
+"""Atomic file replacement, and file errors."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def test_what_is_read_while_it_is_replaced_is_whole(write: Callable[[Path], None
     path.write_bytes(b"old")
     with path.open("rb") as reader:
         write(path)
-        assert reader.read() == b"old"  # another file stands in its place now
+        assert reader.read() == b"old"  # the open handle still refers to the replaced file
     assert path.read_bytes() != b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
@@ -53,7 +53,7 @@ def test_a_place_that_cannot_be_written(write: Callable[[Path], None], tmp_path:
 def test_what_is_flushed_to_the_disk_is_the_file_that_was_written(
     write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And not one that a library has meanwhile put another in the place of, under a name that nobody sweeps."""
+    """Not a file that a library has since replaced with another under a temporary name that is never cleaned up."""
     flushed: list[tuple[int, int]] = []
     monkeypatch.setattr("os.fsync", lambda each: flushed.append((os.fstat(each).st_ino, os.fstat(each).st_size)))
     write(tmp_path / "file")
@@ -111,7 +111,7 @@ def test_what_went_wrong_is_told_where_nothing_can_be_deleted_either(
 
 
 def test_temporary_names_are_met_by_nobody(tmp_path: Path) -> None:
-    """Not by another thread that writes the same file, nor by a link that lies in wait."""
+    """Neither another thread writing the same file nor a planted symbolic link interferes."""
     path, outside = tmp_path / "file", tmp_path / "outside"
     outside.write_text("mine")
     with replacing(path) as one, replacing(path) as other:
@@ -171,7 +171,7 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [0, 100, 128, 4096, 4227])
 def test_an_array_that_the_disk_has_no_room_for_is_an_error(limit: int, tmp_path: Path) -> None:
-    """Also where it would be noticed only when what is buffered is written in the end."""
+    """Even if the error appears only when the buffer is flushed at the end."""
     code = f"""
 import resource
 import numpy as np
@@ -198,7 +198,7 @@ def test_what_a_kill_left_is_tidied(tmp_path: Path) -> None:
         (tmp_path / name / f"file of {name}").write_text("left")
     (tmp_path / ".writer").write_text("process 1 on a host since 2026-01-01 00:00")
     tidy(tmp_path)
-    assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # which was saved, and half moved
+    assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # saved completely, moved partly
     tidy(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -225,10 +225,10 @@ PLACES: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("call", PLACES.values(), ids=PLACES)
 def test_what_can_be_no_path(call: Callable[[Any], object], request: pytest.FixtureRequest) -> None:
-    """Not even the descriptor of a file that is open, which reading would close."""
+    """Not even an open file descriptor, which reading would close."""
     for path in NO_PATHS:
         if path is None and request.node.callspec.id in ("output", "directory"):
-            continue  # nothing is kept, or the system's folder is taken
+            continue  # None is valid: no output, or the system's temporary folder
         with pytest.raises(InputError, match=r"a path is .*: give text or a Path|a path is .*: give another path"):
             call(path)
 
@@ -253,7 +253,7 @@ READERS: dict[str, Callable[[], object]] = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of all that `READERS` read."""
+    """A folder with all files that `READERS` read."""
     folder = tmp_path_factory.mktemp("written")
     for name, kind in {"vocabulary.tsv": "vocabulary", "phrases.tsv": "phrases"}.items():
         WRITERS[kind](folder / name)
@@ -271,9 +271,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_too_many_open_files(read: Callable[[], object], written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sentence that says so wherever the last one is missing; not that files are missing or damaged."""
+    """Report this at whichever file the limit is reached, not a missing or damaged file."""
     monkeypatch.chdir(written)
-    read()  # what is imported is imported
+    read()  # do the lazy imports first
     sentences = []
     for number in range(6):
         with few_files(number):

@@ -1,4 +1,4 @@
-"""``import vastmax`` is instant and drags in nothing heavy."""
+"""``import vastmax`` is fast and loads no heavy dependency."""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""One writer a folder."""
+"""One writer per folder."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def other(tmp_path: Path):
-    """Another process that writes into a folder."""
+    """Another process that holds the lock of a folder."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process

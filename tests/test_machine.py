@@ -1,4 +1,4 @@
-"""Threads that nobody named, and what a record says of the machine and the source."""
+"""The default number of threads, and a record's facts about the machine and the source."""
 
 import os
 import subprocess
@@ -40,8 +40,8 @@ def test_the_commit_is_that_of_the_checkout() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is the peak inherited")
 def test_the_peak_of_memory_is_the_processes_own() -> None:
-    """Started by a process that once took 300 MB more: `getrusage` would count those."""
-    # the file alone, as its package would load torch, which takes more than that
+    """Started by a process that once used 300 MB more, which `getrusage` would count."""
+    # run the file alone: its package would load torch, which takes more than 300 MB
     child = f"import runpy; print(runpy.run_path({machine.__file__!r})['peak_memory']())"
     parent = (
         "import subprocess, sys; b = bytearray(300_000_000); b[::4096] = b'x' * len(b[::4096]); "

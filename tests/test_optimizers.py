@@ -1,4 +1,4 @@
-"""Optimisers: rows that no batch met keep their bits; sparse gradients give what dense ones give."""
+"""Optimisers: rows absent from a batch stay bit-identical; sparse and dense gradients give the same result."""
 
 import collections
 import copy
@@ -25,7 +25,7 @@ every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 class Twins(nn.Module):
-    """A table and a matrix behind it; the table's gradient is sparse or dense, by request."""
+    """A table followed by a matrix; the table's gradient is sparse or dense on request."""
 
     def __init__(self, sparse: bool) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class SparseTable(nn.Embedding):
         self.weight = nn.Parameter(table)
 
 
-STEPS = [[3, 5, 3, 3], [5, 0], [3, 19, 19], [1, 1]]  # words met twice in a step, and again later
+STEPS = [[3, 5, 3, 3], [5, 0], [3, 19, 19], [1, 1]]  # words repeated within a step and in later steps
 
 
 def train(model: Twins, optimizer: SparseAwareOptimizer, steps: list[list[int]], scale: float = 1.0) -> None:
@@ -99,7 +99,7 @@ def test_rows_that_no_batch_met_keep_their_bits(name: str) -> None:
     assert model.table.weight.grad.is_sparse
     optimizer.step()
     after = model.table.weight.detach()
-    # nor do rows that earlier batches met move by what is remembered of them
+    # rows of earlier batches do not move by their accumulated state either
     assert (then != before).any(1).nonzero().flatten().tolist() == [0, 3, 5, 19]
     assert (after != then).any(1).nonzero().flatten().tolist() == [1]
 
@@ -206,7 +206,7 @@ def test_what_is_no_optimizer_is_refused(options: dict[str, Any]) -> None:
 def test_sparse_parameters_are_the_layers_and_the_embeddings() -> None:
     layer = build("sampled", 4, [3, 2, 1], num_samples=2)
     model = nn.ModuleDict({"layer": layer, "in": nn.Embedding(3, 4, sparse=True), "dense": nn.Embedding(3, 4)})
-    model["in"].weight = layer.weight  # shared: named once
+    model["in"].weight = layer.weight  # shared: listed once
     assert {id(each) for each in sparse_parameters(model)} == {id(layer.weight), id(layer.bias)}
     assert len(sparse_parameters(model)) == 2
 
@@ -217,7 +217,7 @@ def test_sparse_parameters_are_the_layers_and_the_embeddings() -> None:
 def test_steps_on_rows_are_those_of_torch(
     name: str, kind: type[torch.optim.Optimizer], shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    """Of rows met twice, in order, not at all; at other rates; and from a state of torch's own."""
+    """With repeated rows, sorted rows, no rows; at changing learning rates; and from a state written by torch."""
     generator = torch.Generator().manual_seed(1)
     model = SparseTable(torch.randn(shape, generator=generator).to(dtype))
     other = nn.Parameter(model.weight.detach().clone())
@@ -272,7 +272,7 @@ def test_a_gradient_of_single_cells_is_left_to_torch(name: str) -> None:
 
 
 def test_gradients_stay_where_a_step_fails() -> None:
-    """SparseAdam refuses a dense gradient; what another parameter received is still there to be looked at."""
+    """SparseAdam refuses a dense gradient; other parameters' gradients remain for inspection."""
     layer = build("sampled", 4, [5, 3, 2, 1], num_samples=2)
     optimizer = SparseAwareOptimizer(layer, "adam", 0.1)
     layer(torch.randn(3, 4), torch.tensor([0, 1, 3])).backward()
@@ -305,7 +305,7 @@ def test_what_is_no_model_is_refused(module: Any) -> None:
 
 @every_optimizer
 def test_a_scaled_loss_gives_the_same_steps(name: str) -> None:
-    """What overflows moves nothing, and halves the scale."""
+    """An overflow skips the step and halves the scale."""
     models = [Twins(sparse=True), Twins(sparse=True)]
     optimizers = [SparseAwareOptimizer(each, name, 0.3) for each in models]
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -325,12 +325,12 @@ def test_a_scaled_loss_gives_the_same_steps(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
-# --- inside torch ---
+# --- interoperation with torch ---
 
 
 @every_optimizer
 def test_a_state_dict_goes_on_bit_for_bit(name: str) -> None:
-    """Through a file, with a scheduler; the copy of an optimiser and its model goes on like them."""
+    """Through a file, with a scheduler; a copy of the optimiser and its model continues identically."""
     whole, cut = Twins(sparse=True), Twins(sparse=True)
 
     def prepared(model: Twins) -> tuple[SparseAwareOptimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -441,7 +441,7 @@ def test_state_and_groups_that_are_replaced_count(name: str) -> None:
 
 
 def test_adam_starts_where_there_is_no_state() -> None:
-    """As for a model that is cast after the optimiser was made, and a table that no step of a checkpoint touched."""
+    """E.g. a model cast after creating the optimiser, or a table untouched by the checkpoint's steps."""
     model = Twins(sparse=True)
     optimizer = SparseAwareOptimizer(model, "adam", 0.3)
     model.double()
@@ -505,7 +505,7 @@ def test_hooks_and_closures_are_called() -> None:
     [("sgd", {"maximize": True}), ("sgd", {"momentum": 0.5}), ("adam", {"eps": 0.1}), ("adam", {"betas": (0.5, 0.9)})],
 )
 def test_changed_options_count_for_rows_too(name: str, options: dict[str, Any]) -> None:
-    """Nothing that is set in a parameter group is silently passed over: torch steps such rows, slower."""
+    """No option of a parameter group is silently ignored: torch's slower step handles such rows."""
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.SparseAdam}
     model = SparseTable(torch.ones(5, 2))
     other = nn.Parameter(model.weight.detach().clone())
@@ -562,7 +562,7 @@ def test_a_damaged_state_dict_is_refused(change: str) -> None:
 @pytest.mark.filterwarnings("ignore:torch.distributed")
 @every_optimizer
 def test_distributed_checkpoints_hold_the_state(name: str, tmp_path: Path) -> None:
-    """torch loads into the state of a new optimiser: moments that it lacked would be lost without a word."""
+    """torch loads into the state of a new optimiser: moments missing from it would be lost silently."""
     models = [Twins(sparse=True), Twins(sparse=True)]
     optimizers = [SparseAwareOptimizer(each, name, 0.3) for each in models]
     train(models[0], optimizers[0], STEPS[:2])

@@ -1,4 +1,4 @@
-"""Options described by their fields: what is read from the annotations, and what they refuse."""
+"""Options described by their fields: types read from the annotations, and values refused."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The pages of the site: their code runs, every method has its page, and their prose keeps to the field's terms."""
+"""The pages of the site: their code runs, every method has a page, and their prose uses the field's terms."""
 
 import importlib
 import inspect
@@ -20,11 +20,11 @@ from vastmax.layers import LAYERS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WORDS = "coffee tea milk king queen man woman in new york tree car"
-# Their code needs processes or a text of its own, and has tests of its own.
+# Pages whose code needs several processes or its own text; other tests run them.
 ELSEWHERE = {"many-machines.md", "training-stack.md", "from-gensim.md", "embeddings.md", "vectors-at-rest.md"}
 CODE = re.compile(r"^( *)```(python)?(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-WIDEST = 90  # columns of code that a desktop shows without scrolling
-# Each fact once: what the pages may have in words. Pages of what was added beside them are not counted.
+WIDEST = 90  # columns of code visible on a desktop without scrolling
+# Word limit of the pages, so that each fact appears once. Pages of later additions are not counted.
 MOST_WORDS = 24_000
 ADDED = {"embeddings", "subwords", "from-gensim", "vectors-at-rest"} | {
     "many-machines",
@@ -34,16 +34,16 @@ ADDED = {"embeddings", "subwords", "from-gensim", "vectors-at-rest"} | {
 
 
 def code_of(page: Path, language: str = "python") -> list[str]:
-    """The blocks of code of a page, those in tabs and lists too."""
+    """Return the code blocks of a page, including those in tabs and lists."""
     found = CODE.findall(page.read_text(encoding="utf-8"))
     return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, of, block in found if of == language]
 
 
 def embeddings_and_texts(page: Path) -> dict[str, Any]:
-    """Texts, a model and records under the names that pages give them, in the folder where a test is."""
+    """Create texts, a model and records in the working directory, under the names that the pages use."""
     for name in ("corpus.txt", "train.txt", "valid.txt", "test.txt", "new.txt"):
         Path(name).write_text(f"{WORDS}\nnew york\n" * 60, encoding="utf-8")
-    if 'output="model"' not in page.read_text(encoding="utf-8"):  # it trains its own
+    if 'output="model"' not in page.read_text(encoding="utf-8"):  # otherwise the page trains it
         train("corpus.txt", output="model", dim=8, epochs=1, threads=1, phrases=1, phrase_threshold=0.001)
     Path("comparison").mkdir()
     shutil.copy(ROOT / "studies" / "ptb-trees" / "records.jsonl", "comparison")
@@ -51,7 +51,7 @@ def embeddings_and_texts(page: Path) -> dict[str, Any]:
 
 
 def language_model() -> dict[str, Any]:
-    """A language model under the name that its page gives it, and a text."""
+    """Create a language model and a text under the names that the page uses."""
     text = [["the", "company", "said", *WORDS.split()]] * 60
     Path("new.txt").write_text("the company said new\n", encoding="utf-8")
     corpus = read_language_corpus(text, text, text, min_count=1)
@@ -97,7 +97,7 @@ PACKAGES = [
     *("vastmax.integrations.gensim", "vastmax.language", "vastmax.layers", "vastmax.optimizers", "vastmax.proposals"),
     *("vastmax.text", "vastmax.trees", "vastmax.vocabulary", "vastmax.distributed"),
 ]
-# What packages share among themselves, and lists by name.
+# Names that packages share internally, and registries.
 SHARED = {
     *("LAYERS", "METHODS", "MODELS", "OPTIMIZERS", "PROPOSALS", "TOKENIZERS", "TREES", "ENGLISH_CONNECTOR_WORDS"),
     *("END_OF_SENTENCE", "SENTENCE_END", "STDIN", "WORD_END", "__version__", "Phraser"),

@@ -1,4 +1,4 @@
-"""The levels of the processor that ``make numerics`` asks for are those that torch, oneDNN and the core run at."""
+"""torch, oneDNN and the core run at the SIMD level that ``make numerics`` requests."""
 
 import os
 
@@ -18,7 +18,7 @@ def test_torch_runs_at_its_level() -> None:
 
 
 def test_onednn_runs_at_its_level(capfd: pytest.CaptureFixture[str]) -> None:
-    """It names its level in the first of its messages, which nothing else in this process asks for."""
+    """oneDNN names its level in its first verbose message, which nothing else in this process enables."""
     asked = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
         torch.nn.LSTM(1, 1)(torch.zeros(1, 1, 1))

@@ -1,4 +1,4 @@
-"""What people read: text without commands, and not more of it than anybody reads."""
+"""Messages: no terminal control sequences, bounded length."""
 
 import re
 import warnings
@@ -21,7 +21,7 @@ from vastmax.vocabulary import Vocabulary
 def test_what_a_terminal_obeys_is_written_out() -> None:
     assert visible("a\x1b[31mb\x9b\x7f\u202e\u2028c\td\ne\r") == r"a\x1b[31mb\x9b\x7f\u202e\u2028c\td\ne\r"
     assert visible("a\nb\x00", keep="\n") == "a\nb\\x00"
-    plain = "naïve → 語 😀 \\n \u200d\u200f"  # joiners and marks of direction belong to words
+    plain = "naïve → 語 😀 \\n \u200d\u200f"  # joiners and direction marks are parts of words
     assert visible(plain) == plain
 
 

@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/results.md, from records made up so that every figure can be worked out by hand."""
+"""The tables of README.md and docs/results.md, from synthetic records whose figures can be computed by hand."""
 
 import pytest
 from studies import tables

@@ -1,4 +1,4 @@
-"""One file adds a layer: a user's own goes through every trainer, the comparison, diagnostics and the report."""
+"""A user-defined layer in one file works with every trainer, the comparison, diagnostics and the report."""
 
 import json
 from pathlib import Path

@@ -21,13 +21,13 @@ def section(text: str):
     return pytest.param(title, text, id=title, marks=[pytest.mark.slow] if title in SLOW else [])
 
 
-@pytest.mark.filterwarnings("ignore")  # of the hosts, about each other
+@pytest.mark.filterwarnings("ignore")  # warnings of the frameworks about each other
 @pytest.mark.parametrize(("title", "text"), [section(each) for each in SECTIONS])
 def test_scripts_run(title: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("accelerate", "lightning", "transformers") if title in HOSTS else ():
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
-    with socket.socket() as free:  # what torchrun would say
+    with socket.socket() as free:  # the variables that torchrun sets
         free.bind(("127.0.0.1", 0))
         told = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1]}
     for name, value in told.items() if "torchrun" in text else ():

@@ -1,4 +1,4 @@
-"""A layer of a user's, in one file: a softmax over the target and classes drawn uniformly, whose logits add up to Z."""
+"""A user-defined layer in one file: softmax over the target and uniform samples, reweighted to estimate Z."""
 
 import copy
 import math

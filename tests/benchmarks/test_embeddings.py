@@ -1,4 +1,4 @@
-"""The benchmark of word embeddings: which pairs trainers are judged by, and which runs are taken together."""
+"""The word-embedding benchmark: the pairs that trainers are evaluated on, and how runs are grouped."""
 
 import importlib
 import json
@@ -45,7 +45,7 @@ def test_without_ngrams_there_are_no_pairs_apart(tmp_path: Path, load: Any) -> N
 
 
 def test_words_held_out_are_taken_from_the_text_in_whatever_case(tmp_path: Path, load: Any) -> None:
-    found, pairs = written(tmp_path, load, PAIRS, "2", 4)  # milk and teapot, of milk seldom sun tea teapot
+    found, pairs = written(tmp_path, load, PAIRS, "2", 4)  # milk and teapot of milk, seldom, sun, tea, teapot
     assert "milk" not in found.corpus.read_text().lower() and "teapot" not in found.corpus.read_text()
     assert found.corpus.read_text().lower().split().count("tea") == 10
     assert pairs == {"p unseen": [["tea", "milk"], ["teapot", "sun"]]}

@@ -1,4 +1,4 @@
-"""The picture of gradient errors: what it draws, what it refuses, what it writes."""
+"""The figure of gradient errors: what it draws, refuses and writes."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def test_labels_stand_apart_in_the_colour_of_their_line() -> None:
     found = texts(figure)
     assert [text.get_text() for text in found] == names
     figure.draw_without_rendering()
-    boxes = sorted((Text.get_window_extent(text) for text in found), key=lambda box: box.y0)  # without its leader
+    boxes = sorted((Text.get_window_extent(text) for text in found), key=lambda box: box.y0)  # without the leader line
     assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))
     assert all(figure.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
     for line, text in zip(figure.axes[0].get_lines(), found, strict=False):
@@ -80,7 +80,7 @@ def test_colours_can_be_read_on_white() -> None:
     for colour in COLOURS:
         channels = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
         contrast = 1.05 / (float(np.dot(channels, (0.2126, 0.7152, 0.0722))) + 0.05)
-        assert contrast > 3, colour  # WCAG 2.1, 1.4.11, of lines and other graphics
+        assert contrast > 3, colour  # WCAG 2.1, criterion 1.4.11: lines and other graphics
 
 
 @pytest.mark.parametrize("field", ["estimator", "samples", "hidden_gradient_rmse"])

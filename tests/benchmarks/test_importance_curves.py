@@ -1,4 +1,4 @@
-"""The curves of importance sampling over training: what they draw, and what they refuse."""
+"""The importance-sampling curves over training: what they draw and refuse."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_lines_are_the_records_in_the_order_of_steps() -> None:
         lines = {line.get_label(): np.column_stack(line.get_data()).tolist() for line in axes.get_lines()}
         assert list(lines) == ["fixed", "adaptive"]
         assert [x for x, _ in lines["fixed"]] == [1000 / (step + 1) for step in steps]
-        assert axes.get_xlim()[0] > axes.get_xlim()[1]  # training goes to the right, perplexity down
+        assert axes.get_xlim()[0] > axes.get_xlim()[1]  # perplexity falls as training proceeds to the right
     assert np.asarray(divergence.get_lines()[1].get_ydata()).tolist() == [1.0, 1 / 2, 1 / 3]
     assert np.asarray(samples.get_lines()[0].get_ydata()).tolist() == [200.0, 100.0]
     assert "KL" in divergence.get_ylabel() and "samples" in samples.get_ylabel()

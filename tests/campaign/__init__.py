@@ -1,11 +1,11 @@
-"""What nobody should have to try on their own models: deaths, kills, damaged files and full disks, by the thousand.
+"""Fault injection by the thousand: process deaths, kills, damaged files and full disks.
 
-``make campaign`` spends an hour on it; ``python -m tests.campaign --help`` says what else it does. Linux only.
+``make campaign`` runs it for an hour; ``python -m tests.campaign --help`` lists the options. Linux only.
 """
 
 import os
 
-if core := os.environ.get("VASTMAX_SANITIZED_CORE"):  # before anything here loads the one that is installed
+if core := os.environ.get("VASTMAX_SANITIZED_CORE"):  # before anything here loads the installed core
     from tests.sanitized import load
 
     load(core)

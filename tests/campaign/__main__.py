@@ -18,7 +18,7 @@ PARTS: dict[str, Callable[[int, float], Figures]] = {
     "kills": kills,
     "faults": faults,
 }
-"""From a seed and the seconds it may take; a part goes on after that until what it has begun is done."""
+"""Called with a seed and a time limit in seconds; a part finishes what it has begun when the time is over."""
 
 
 def main() -> int:

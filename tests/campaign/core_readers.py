@@ -1,4 +1,4 @@
-"""The readers whose bytes go through the compiled core: those that are read with a core under sanitizers."""
+"""The readers whose bytes go through the compiled core, for runs with a sanitized core."""
 
 from tests.campaign import readers
 

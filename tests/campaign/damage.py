@@ -1,7 +1,7 @@
-"""Damage: the files of a reader changed as a bad disk, a careless editor or an enemy changes them.
+"""Damage a reader's files as a bad disk, a careless editor or an attacker would.
 
-Each function takes bytes and a source of chance and returns other bytes. What a file holds is told by its ending: the
-structure is kept where that is what gets the damage past the first check.
+Each function takes bytes and a random generator and returns other bytes. The file's suffix tells its format; the
+structure is kept where that gets the damage past the first check.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["damaged"]
 
 Damage = Callable[[bytes, Random], bytes]
 
-_BOMB = 24 << 20  # bytes unpacked
-_LARGEST = 100_000  # bytes that are damaged otherwise than by a bit: doubling what was doubled ends nowhere
+_BOMB = 24 << 20  # bytes when unpacked
+_LARGEST = 100_000  # bytes; larger files get only bit flips, as repeated doubling would grow without limit
 _PLACE = "\x01hostile\x01"
 
 
@@ -73,7 +73,7 @@ def _lines(data: bytes, chance: Random) -> bytes:
         case 1:
             lines.insert(j, lines[i])
         case 2:
-            lines[i] = lines[i].rstrip(b"\n")  # joined with the next
+            lines[i] = lines[i].rstrip(b"\n")  # joined with the next line
         case 3:
             lines[i], lines[j] = lines[j], lines[i]
         case 4:
@@ -117,7 +117,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _json(data: bytes, chance: Random) -> bytes:
-    """One value of JSON replaced, taken out, renamed or doubled; other bytes where it is none."""
+    """Replace, remove, rename or duplicate one JSON value; flip a bit in bytes that are not JSON."""
     try:
         document = json.loads(data)
         places = _places(document)[1:]
@@ -179,7 +179,7 @@ def _toml(data: bytes, chance: Random) -> bytes:
 
 
 def _numbers(data: bytes, chance: Random) -> bytes:
-    """A word of 2, 4 or 8 bytes replaced by what is no number, or the largest, as float or as integer."""
+    """Replace a word of 2, 4 or 8 bytes by NaN or an extreme value, as float or integer."""
     size = chance.choice([2, 4, 4, 8])
     at = chance.randrange(0, max(1, len(data) // size)) * size
     word = chance.choice(hostile.words(size)) * chance.choice([1, 1, 1, 1000])
@@ -206,7 +206,7 @@ def _safetensors(data: bytes, chance: Random) -> bytes:
 
 
 def _tensors(header: bytes, chance: Random) -> bytes:
-    """The same bytes under another name, shape or type, so that the file itself stays whole."""
+    """Change the name, shape or dtype of a tensor; the file itself stays well-formed."""
     try:
         found = json.loads(header)
         name = chance.choice([each for each in found if each != "__metadata__"])
@@ -239,7 +239,7 @@ def _numpy(data: bytes, chance: Random) -> bytes:
     return data[:8] + (len(text) % 65536).to_bytes(2, "little") + text + content
 
 
-# --- by ending ---
+# --- by suffix ---
 
 
 def _pack_zstd(data: bytes) -> bytes:
@@ -280,7 +280,7 @@ def _damage(name: str, data: bytes, chance: Random) -> bytes:
         unpack, pack = _PACKERS[ending]
         try:
             inner = unpack(data)
-        except Exception:  # damaged before
+        except Exception:  # already damaged
             return _flip(data, chance)
         if chance.random() < 0.005:
             return pack(inner + chance.choice([b"a", b"a ", b"a\n", b"\n"]) * (_BOMB // 2))
@@ -291,7 +291,7 @@ def _damage(name: str, data: bytes, chance: Random) -> bytes:
 
 
 def damaged(files: Mapping[str, bytes], chance: Random) -> dict[str, bytes]:
-    """Return the files, by name, with one of them damaged, or a few."""
+    """Return the files by name, one or a few of them damaged."""
     found = dict(files)
     touched: set[str] = set()
     for _ in range(chance.choice([1, 1, 1, 2, 3])):
@@ -302,7 +302,7 @@ def damaged(files: Mapping[str, bytes], chance: Random) -> dict[str, bytes]:
             except Exception:
                 if name not in touched:
                     raise
-                found[name] = _flip(found[name], chance)  # its structure is gone already
+                found[name] = _flip(found[name], chance)  # its structure is already lost
         elif len(found) > 1:
             found[name] = found[chance.choice(sorted(found))]
         touched.add(name)

@@ -1,7 +1,7 @@
-"""Death at every operation on files of every writer: a reader then finds the old or the new, and a next write heals.
+"""Kill every writer at each file operation: a reader must find the old or the new, and the next write must succeed.
 
-What `deaths.c` does to a process that a fork of this one has armed. No power fails here: what a process had written
-before it died reaches the disk.
+A forked child arms the shim `deaths.c`, which kills it. This does not simulate a power failure: all that a process
+wrote before it died reaches the disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from tests.campaign.figures import Figures, memory_disk
 from vastmax.errors import VastmaxError
 
-if TYPE_CHECKING:  # it loads PyTorch, which only the process needs that dies
+if TYPE_CHECKING:  # it loads PyTorch, which only the dying process needs
     from tests.campaign.writers import Writer
 
 __all__ = ["Situation", "aftermath", "deaths", "forked", "situations"]
@@ -34,7 +34,7 @@ _SHIM = Path(__file__).with_name("deaths.c")
 
 
 def deaths(seed: int, seconds: float, writers: str = "writers") -> Figures:
-    """Let every writer of a module die everywhere; where the time is short, at every n-th place, from the seed's on."""
+    """Kill every writer of a module at each operation; if time is short, every n-th, offset by the seed."""
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
         library = Path(scratch) / "deaths.so"
@@ -53,7 +53,7 @@ def deaths(seed: int, seconds: float, writers: str = "writers") -> Figures:
 
 
 class Situation:
-    """A writer over what it wrote before, or in an empty folder; the folder is the same for every case."""
+    """A writer that replaces an earlier write or starts in an empty folder; every case uses the same folder."""
 
     def __init__(self, name: str, writer: Writer, scratch: Path, *, over: bool) -> None:
         self.name, self.writer = f"{name}, {'over another' if over else 'first'}", writer
@@ -70,16 +70,16 @@ class Situation:
         self.may_be_found = [old, self.new] + ["nothing"] * (not writer.at_once)
 
     def reset(self) -> None:
-        """Put the folder back to how it was before the write."""
+        """Restore the folder as it was before the write."""
         shutil.rmtree(self.folder)
         shutil.copytree(self._before, self.folder)
 
     def write(self) -> None:
-        """Write."""
+        """Write the new content."""
         self.writer.write(self.folder, 1)
 
     def found(self) -> Any:
-        """What a reader finds, or that it finds nothing."""
+        """Return the content that a reader finds, or ``"nothing"``."""
         try:
             return self.writer.read(self.folder)
         except VastmaxError:
@@ -87,7 +87,7 @@ class Situation:
 
 
 def situations(scratch: Path, writers: str = "writers") -> list[Callable[[], Situation]]:
-    """Return what makes each situation."""
+    """Return a factory for each situation."""
     every: dict[str, Writer] = importlib.import_module(f"tests.campaign.{writers}").WRITERS
     return [
         lambda name=name, over=over: Situation(name, every[name], scratch, over=over)
@@ -101,7 +101,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Do something in a child; how that ended: 0, 1 for a VastmaxError, 2 for any other, or minus a signal."""
+    """Run work in a forked child; return 0, 1 for a VastmaxError, 2 for any other error, or minus the signal."""
     child = os.fork()
     if child == 0:
         code = 2
@@ -120,7 +120,7 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def aftermath(situation: Situation) -> str:
-    """Look at what a write left that came to an untimely end; what is wrong with it, or nothing."""
+    """Check what an interrupted write left; return what is wrong, or an empty string."""
     try:
         found = situation.found()
         if found not in situation.may_be_found:
@@ -154,11 +154,11 @@ def _die_everywhere(seed: int, seconds: float, scratch: Path, writers: str) -> N
             start = time.monotonic()
             code = forked(write)
             if code == 0:
-                break  # it ended before it came to this point
+                break  # it finished before reaching this point
             find = aftermath(situation) if code == -9 else f"exit code {code}"
             print(situation.name, find, time.monotonic() - start, sep="\t", flush=True)
             spent = time.monotonic() - began
-            if point == 10:  # how many there are is not known before; a few hundred at the most
+            if point == 10:  # the number of operations is unknown, a few hundred at most
                 step = max(1, round(spent / 10 * 200 / max(ours, 1e-9)))
                 point += seed % step
             point += step

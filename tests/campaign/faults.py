@@ -1,7 +1,7 @@
-"""What a machine refuses: room on the disk, files, memory, streams, permission; and two writers at once.
+"""Resource failures: disk space, open files, memory, standard streams, permissions; and two concurrent writers.
 
-Every write ends in a VastmaxError or is done, and what a reader finds afterwards is the old or the new. Every verb ends
-with one sentence and an exit code that says so.
+Every write succeeds or ends in a VastmaxError, and a reader then finds the old or the new. Every verb ends with one
+message and the matching exit code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOBODY = 65534
 
 
 def faults(seed: int, seconds: float) -> Figures:
-    """Refuse everything once; faults need no chance, and as long as they need."""
+    """Inject every fault once. Nothing is random, so the seed is unused; no new writer starts after `seconds`."""
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
         os.chmod(scratch, 0o755)
@@ -47,8 +47,8 @@ def faults(seed: int, seconds: float) -> Figures:
 
 
 def _limits() -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is refused, and how."""
-    for size in (0, 1, 60, 200, 400, 4000):  # bytes a file, as on a disk that is full
+    """Yield each kind of limit and a function that sets it."""
+    for size in (0, 1, 60, 200, 400, 4000):  # bytes per file, as on a full disk
         yield "full disk", lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     for files in range(8):
         yield "few files", lambda files=files: _leave_files(files)
@@ -84,7 +84,7 @@ def _of_writer(situation: Situation) -> Iterator[tuple[str, str]]:
 
 
 def _read_only(situation: Situation) -> str:
-    """Write as one who may only read."""
+    """Write without write permission."""
     for place in [situation.folder, *situation.folder.rglob("*")]:
         place.chmod(0o555 if place.is_dir() else 0o444)
 
@@ -102,7 +102,7 @@ def _read_only(situation: Situation) -> str:
 
 
 def _two_writers(situation: Situation) -> str:
-    """Write the old and the new at once, and read meanwhile."""
+    """Write the old and the new concurrently, and read meanwhile."""
     children = []
     for which in (0, 1):
         if (child := os.fork()) == 0:
@@ -131,7 +131,7 @@ def _two_writers(situation: Situation) -> str:
 
 
 def aftermath_of_any(situation: Situation) -> str:
-    """The same as `aftermath`, where either content may stand."""
+    """Do the same as `aftermath` where either content may be found."""
     if situation.name.endswith("first"):
         with suppress(VastmaxError):
             situation.writer.write(situation.folder, 1)
@@ -142,7 +142,7 @@ def aftermath_of_any(situation: Situation) -> str:
 
 
 def _of_verbs(scratch: Path) -> Iterator[tuple[str, str]]:
-    """Every way in which standard streams may fail, for a verb of each kind."""
+    """Yield every failure of a standard stream, for a verb of each kind."""
     text, model = write_corpus(scratch / "text.txt", count=60), scratch / "model"
     short = "--dim 4 --epochs 1 --threads 1 --min-count 1"
     verbs = {

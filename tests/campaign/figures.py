@@ -1,4 +1,4 @@
-"""What a part of the campaign came to, and the log that its figures are added to."""
+"""The figures of one part of the campaign, and the log of all runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LOG = Path(__file__).with_name("log.jsonl")
 
 @dataclass
 class Figures:
-    """Counts of one part; a find is told by its cause, and stands for all cases that met it."""
+    """Counts of one part; finds with the same cause are counted together."""
 
     cases: int = 0
     finds: dict[str, int] = field(default_factory=dict)
     worst_seconds: float = 0.0
     worst_megabytes: int = 0
-    by_kind: dict[str, int] = field(default_factory=dict)  # cases
+    by_kind: dict[str, int] = field(default_factory=dict)  # number of cases
 
     def add(self, kind: str, find: str = "", seconds: float = 0.0, megabytes: int = 0) -> None:
         """Count a case."""
@@ -53,5 +53,5 @@ def log(seed: int, minutes: float, parts: dict[str, Figures], path: Path = LOG) 
 
 
 def memory_disk() -> str | None:
-    """Return where files are written fastest, and where no disk wears; None where there is no such place."""
+    """Return the in-memory file system (fast, no disk wear), or None if there is none."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -1,10 +1,10 @@
-"""What no reader expects in the place of a value, a number, or a piece of text."""
+"""Hostile replacements for a value, a number or a piece of text."""
 
 from __future__ import annotations
 
 __all__ = ["IN_JSON", "IN_NUMPY", "IN_TEXT", "IN_TOML", "NUMBERS", "words"]
 
-_DEEP = 300, 900, 20_000  # levels: what a parser takes, others may not
+_DEEP = 300, 900, 20_000  # levels of nesting, which some parsers accept and others reject
 
 IN_JSON = [
     *("null", "true", "false", "0", "-1", "1", "2", "3", "7", "1.5", "-0.5", "1e999", "-1e999", "NaN", "1e-320"),
@@ -15,7 +15,7 @@ IN_JSON = [
     *("[" * deep + "]" * deep for deep in _DEEP),
     *('{"a":' * deep + "1" + "}" * deep for deep in _DEEP),
 ]
-"""Text of JSON, whole or not."""
+"""JSON text, valid or not."""
 
 IN_TOML = [*IN_JSON, "1979-05-27", "1979-05-27T07:32:00Z", "inf", "nan", "{a = 1}", "'''x'''"]
 
@@ -38,11 +38,11 @@ IN_NUMPY = {
     "fortran_order": ["True", "1", "None"],
     "shape": [*_SHAPES, "(" * 300 + ")" * 300],
 }
-"""By the entry of a header."""
+"""By header field."""
 
 
 def words(size: int) -> list[bytes]:
-    """Return numbers of so many bytes that are none, or extreme, as float or as integer."""
+    """Return words of this many bytes that are NaN or extreme, as float or integer."""
     ends = ["ff", "00", "7f", "80", "807f", "c07f", "01"]
     found = [bytes.fromhex(end).rjust(size, fill)[-size:] for end in ends for fill in (b"\0", b"\xff")]
     return [*found, (1).to_bytes(size, "little")]

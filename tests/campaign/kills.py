@@ -1,7 +1,7 @@
-"""Kills and signals at random moments of training, then the same command until it is done: the result is the same.
+"""Kill or signal training at random moments, then repeat the command until it is done: the result must be the same.
 
-With one thread that is bit for bit, whatever was interrupted how often: while reading, training, or saving. Of a
-comparison the process of a run is hit as often as the comparison itself.
+With one thread it is bit-identical however often reading, training or saving was interrupted. For a comparison, the
+process of a run is hit as often as the comparison itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tests.corpora import write_corpus
 __all__ = ["kills"]
 
 _SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-_MOST = 4  # kills of one training
-_PATIENCE = 120.0  # seconds for a process that was asked to stop, or not
+_MOST = 4  # maximum number of interruptions of one training
+_PATIENCE = 120.0  # seconds that a process may take, whether signalled or not
 _SMALL = ["--dim", "16", "--threads", "1", "--min-count", "1", "--checkpoint-minutes", "0.0003"]
 _LM = [*_SMALL, "--rows", "8", "--length", "10", "--epochs", "1", "--held-out", "0.1", "--layers", "1"]
 _COMMANDS: dict[str, tuple[list[str], int]] = {
@@ -37,12 +37,12 @@ _COMMANDS: dict[str, tuple[list[str], int]] = {
     "lm train": (["lm", "train", "TEXT", "-o", "OUT", "--resume", *_LM], 2),
     "compare": (["compare", "TEXT", "-o", "OUT", "--methods", "full,sampled", *_LM], 1),
 }
-"""What is run, and how many times in a round."""
+"""The commands, and how often each runs in a round."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended, and whether the signal met it."""
+    """How a process ended, and whether the signal reached it."""
 
     code: int
     error: str
@@ -55,7 +55,7 @@ def kills(seed: int, seconds: float) -> Figures:
     with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
         text = write_corpus(Path(scratch) / "text.txt", count=150)
         whole = {name: Whole(name, command, text, Path(scratch)) for name, (command, _) in _COMMANDS.items()}
-        while time.monotonic() < until or not figures.cases:  # a round, however long the whole runs took
+        while time.monotonic() < until or not figures.cases:  # at least one round, however slow the reference runs
             for name, (_, times) in _COMMANDS.items():
                 for _ in range(times):
                     if time.monotonic() < until or not figures.cases:
@@ -64,13 +64,13 @@ def kills(seed: int, seconds: float) -> Figures:
 
 
 def _hear() -> None:
-    """Ignore no signal, as a shell's background jobs and those under nohup do."""
+    """Restore the default handlers of signals that a shell's background jobs (SIGINT) and nohup (SIGHUP) ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Whole:
-    """A command that ran without interruption, and then is interrupted."""
+    """A command run without interruption for reference, then interrupted."""
 
     def __init__(self, name: str, command: list[str], text: Path, scratch: Path) -> None:
         self.name = name
@@ -85,7 +85,7 @@ class Whole:
         self._result, self._names = _result(folder), _names(folder)
 
     def interrupted(self, chance: Random, figures: Figures) -> None:
-        """Interrupt it a few times, let it end, and look at the result."""
+        """Interrupt it a few times, let it finish, and check the result."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for _ in range(chance.randint(1, _MOST)):
             which = chance.choice(_SIGNALS)
@@ -95,7 +95,7 @@ class Whole:
                 figures.add(f"{self.name}, {which.name}", _fault(outcome, which), time.monotonic() - began)
             if outcome.code == 0:
                 break
-        for _ in range(3):  # a run whose process was killed has failed, and is tried again
+        for _ in range(3):  # a run whose process was killed counts as failed and is retried
             outcome = self._run(self._folder, None)
         if outcome.code:
             figures.add(f"{self.name}, resumed", f"exit code {outcome.code}: {outcome.error.strip()[-200:]}")
@@ -132,8 +132,8 @@ class Whole:
 
 
 def _fault(outcome: Outcome, which: signal.Signals) -> str:
-    """What is wrong with how a process ended that got a signal; one that had not begun ends as any process does."""
-    # CPython ends by SIGINT, as a shell wants it, also where the KeyboardInterrupt was met on its way through an `exec`
+    """Return what is wrong with the end of a signalled process; before our code runs, any Python exit is valid."""
+    # CPython ends by SIGINT, as shells expect, even if the KeyboardInterrupt passed through an `exec`
     accepted = (0, 1, 130, -which, -signal.SIGINT)
     if outcome.code not in accepted:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
@@ -141,7 +141,7 @@ def _fault(outcome: Outcome, which: signal.Signals) -> str:
         interrupted = outcome.error.strip().splitlines()[-1] == "KeyboardInterrupt"
         begun = "in main" in outcome.error or not any(each in outcome.error for each in ("<module>", "<frozen runpy>"))
         if interrupted and not begun:
-            return ""  # Python was still loading itself and the package, before any line of ours that could catch it
+            return ""  # Python was still importing, before any code of ours that could catch it
         return f"a traceback: {' / '.join(line.strip() for line in outcome.error.splitlines()[-3:])}"
     return ""
 

@@ -1,7 +1,7 @@
-"""Damaged files by the thousand: every reader ends in a result or in a VastmaxError, soon and within bounds of memory.
+"""Damaged files by the thousand: readers return a result or raise a VastmaxError, in bounded time and memory.
 
-The cases are read by a `worker`, which is started anew where one crashes it or hangs. What fell is kept, the smallest
-input of each cause, in ``finds/open`` until it is mended; mended ones, in ``finds``, are read first ever after.
+A `worker` reads the cases and is restarted after a crash or a hang. The smallest failing input of each cause is kept in
+``finds/open`` until fixed; fixed ones move to ``finds`` and are read first in later runs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["FINDS", "cases", "known", "mutants", "past_finds", "settle"]
 
 FINDS = Path(__file__).with_name("finds")
 OPEN = FINDS / "open"
-GROUPS = {"core_readers": 1.0} if SANITIZED else {"readers": 0.7, "torch_readers": 0.3}  # and their shares of the time
-_LARGEST_KEPT = 200_000  # bytes of a find
+GROUPS = {"core_readers": 1.0} if SANITIZED else {"readers": 0.7, "torch_readers": 0.3}  # shares of the time
+_LARGEST_KEPT = 200_000  # bytes of a kept find
 
 
 def mutants(seed: int, seconds: float) -> Figures:
@@ -43,7 +43,7 @@ def mutants(seed: int, seconds: float) -> Figures:
 
 
 def past_finds(figures: Figures, folder: Path = FINDS) -> None:
-    """Read what once fell."""
+    """Read the inputs that once failed."""
     for group in GROUPS:
         with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
             for found in cases(group, str(folder), 600, Path(scratch)):
@@ -51,7 +51,7 @@ def past_finds(figures: Figures, folder: Path = FINDS) -> None:
 
 
 def cases(group: str, source: str, seconds: float, scratch: Path) -> Iterator[dict[str, Any]]:
-    """Yield how each case ended, until the time is over or there are no more."""
+    """Yield the outcome of each case until the time is over or no cases remain."""
     until, number = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         command = [sys.executable, "-m", "tests.campaign.worker", group, source, str(number), str(scratch)]
@@ -81,7 +81,7 @@ def cases(group: str, source: str, seconds: float, scratch: Path) -> Iterator[di
 
 
 def _lines(process: subprocess.Popen[str], until: float) -> Iterator[str]:
-    """The lines of a process, as long as they come and there is time; the worker itself ends a case that hangs."""
+    """Yield the lines of a process until it ends or the time is over; the worker itself ends a hanging case."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -103,9 +103,9 @@ def _crash(stacks: Path, code: int, error: str) -> str:
 
 
 def _keep(found: dict[str, Any], scratch: Path) -> None:
-    """Keep the input of a find, the smallest of its cause."""
+    """Keep the input of a find if it is the smallest of its cause."""
     told = scratch / f"find-{found['number']}"
-    case = told if told.exists() else scratch / "case"  # a crash leaves what it crashed on
+    case = told if told.exists() else scratch / "case"  # after a crash, the case in progress
     place = OPEN / found["reader"] / _slug(found["find"])
     if _size(case) < (_size(place) if place.exists() else _LARGEST_KEPT):
         shutil.rmtree(place, ignore_errors=True)
@@ -118,13 +118,13 @@ def _slug(find: str) -> str:
 
 
 def known(find: str) -> bool:
-    """Whether a find, as figures tell it, waits to be mended; ``causes.txt`` has those that no file shows."""
+    """Return whether a find, as in the figures, is already open; ``causes.txt`` lists those without a file."""
     cause = find.partition(": ")[2]
     return any(OPEN.glob(f"*/{_slug(cause)}")) or cause in (OPEN / "causes.txt").read_text().splitlines()
 
 
 def settle() -> Figures:
-    """Read the finds that wait to be mended; those that are, take their place among the past ones."""
+    """Read the open finds, and move the fixed ones to the past ones."""
     figures = Figures()
     for group in GROUPS:
         with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:

@@ -1,4 +1,4 @@
-"""Readers and writers with a fault each, which the campaign has to find: what finds nothing here is worth nothing."""
+"""Readers and writers with one planted fault each, which the campaign must find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every reader of files, with files as it should find them: what `mutants` damages and lets it read.
+"""Every file reader with valid files, which `mutants` damages and reads.
 
 Those that load PyTorch are in `torch_readers`.
 """
@@ -39,16 +39,16 @@ _WORDNET = Path(__file__).parents[1] / "trees" / "wordnet"
 
 
 class Reader(NamedTuple):
-    """What writes good files into an empty folder, and what reads them there and uses what it has read."""
+    """A function that writes valid files into an empty folder, and one that reads and uses them."""
 
     write: Callable[[Path], object]
     read: Callable[[Path], object]
     weight: float = 1.0
-    """How often it is drawn beside another: less where a case takes much longer."""
+    """Relative frequency of its cases; lower if a case takes much longer."""
 
 
 def samples(reader: Reader, folder: Path) -> dict[str, bytes]:
-    """Return the files that a reader should find, by their path below the folder; the same in every process."""
+    """Return a reader's valid files by path relative to the folder; identical in every process."""
     clock = itertools.count()
     with (
         mock.patch("time.perf_counter", lambda: float(next(clock))),
@@ -69,7 +69,7 @@ def some_embeddings() -> Embeddings:
 
 
 def use(embeddings: Embeddings) -> None:
-    """Ask all questions that there are."""
+    """Call all query methods."""
     a, b, c = (embeddings.word_of(row % len(embeddings)) for row in range(3))
     embeddings.nearest(a, 3)
     embeddings.similarity(a, b)
@@ -78,12 +78,12 @@ def use(embeddings: Embeddings) -> None:
 
 
 def interrupt(*_: object) -> None:
-    """Ask training to stop, and so to write a checkpoint."""
-    os.kill(os.getpid(), signal.SIGTERM)  # SIGINT is ignored in what a shell runs in the background
+    """Ask training to stop, which makes it write a checkpoint."""
+    os.kill(os.getpid(), signal.SIGTERM)  # a shell's background jobs ignore SIGINT
 
 
 def train_on(folder: Path, progress: Callable[[Any], None] | None = None, **more: Any) -> Embeddings:
-    """Train a moment, or go on from what is in the folder."""
+    """Train briefly, or resume from the folder."""
     given = {"dim": 4, "epochs": 2, "threads": 1, "min_count": 1, "checkpoint_minutes": 0, **more}
     given.setdefault("keep_output_vectors", given.get("engine") is None)
     return train(SENTENCES, output=folder / "m", resume=True, progress=progress, **given)
@@ -93,7 +93,7 @@ def stop_training(folder: Path, **more: Any) -> None:
     """Leave a checkpoint."""
     reported = itertools.count()
     with contextlib.suppress(KeyboardInterrupt):
-        train_on(folder, lambda _: interrupt() if next(reported) else None, **more)  # the first is of reading
+        train_on(folder, lambda _: interrupt() if next(reported) else None, **more)  # the first report: reading
 
 
 def _look_into(folder: Path) -> None:
@@ -110,7 +110,7 @@ def _pack_vectors(folder: Path, ending: str) -> None:
 
 
 def _with_ngrams(floret: bool) -> Embeddings:
-    """Return the same with n-grams."""
+    """Return the same embeddings with n-grams."""
     plain, rule = some_embeddings(), Subwords(2, 3, 30, 1 + floret, floret=floret)
     subwords = SubwordVectors(rule, np.random.default_rng(2).normal(size=(30, 4)).astype(np.float32))
     vectors = subwords.vectors_of(plain.vocabulary.words or []) if floret else plain.vectors
@@ -119,7 +119,7 @@ def _with_ngrams(floret: bool) -> Embeddings:
 
 def _use_ngrams(embeddings: Embeddings) -> None:
     use(embeddings)
-    with contextlib.suppress(VastmaxError):  # without n-grams
+    with contextlib.suppress(VastmaxError):  # embeddings without n-grams
         embeddings.nearest("teapots", 2)
 
 
@@ -155,14 +155,14 @@ def _apply_phrases(folder: Path) -> None:
 
 
 def _print(folder: Path) -> None:
-    """Nothing in a file reaches the terminal as anything but text."""
+    """Check that the contents of a file print no control characters."""
     found = vastmax("vocab", folder / "c.txt", "--min-count", "1", "--threads", "1")
     assert found.code in (0, 1), f"exit code {found.code}"
     control = {each for each in found.out + found.err if ord(each) < 32 or 127 <= ord(each) < 160} - {"\t", "\n"}
     assert not control, "control characters are printed"
 
 
-# --- trees, and what judges ---
+# --- trees and evaluation data ---
 
 
 def _write_wordnet(folder: Path) -> None:
@@ -185,7 +185,7 @@ _ANALOGIES = ": capitals\ntea milk coffee sugar\nnew york tea with\n: gram1\nmil
 
 
 def record(label: str, seed: int, **more: Any) -> RunRecord:
-    """Return what a run might have come to, with every field given."""
+    """Return a synthetic run record with every field set."""
     names = ("train", "valid", "test")
     point = {
         "epoch": 1.0,

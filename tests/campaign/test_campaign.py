@@ -1,4 +1,4 @@
-"""A short campaign, and proof that it finds what there is to find: a minute on two cores."""
+"""A short campaign, and proof that it finds planted faults: a minute on two cores."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def seed_of_commit() -> int:
-    """Another one for every commit, so that what a commit is refused for can be had again; the clock's without git."""
+    """Derive the seed from the commit, so that a failure can be reproduced; without git, use the clock."""
     known = commit()
     return int(known.rstrip("+"), 16) if known else int(time.time())
 

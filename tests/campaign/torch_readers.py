@@ -1,4 +1,4 @@
-"""The readers that load PyTorch, of language models and comparisons above all; see `readers`."""
+"""The readers that load PyTorch, mainly of language models and comparisons; see `readers`."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ _NCE = {"engine": "torch", "objective": "nce"}
 
 @cache
 def corpus() -> LanguageCorpus:
-    """Return the corpus of all models here."""
+    """Return the corpus that all models here share."""
     return read_language_corpus(SENTENCES * 2, SENTENCES[:5], SENTENCES[1:6], min_count=1)
 
 
 def config(**training: Any) -> RunConfig:
-    """Return the config of a run that takes a moment."""
+    """Return the config of a short run."""
     model = ModelOptions(dim=4, layers=1, rows=2, length=5)
     options = LoopOptions(**{"epochs": 1, "optimizer": "adam", **training})
     return RunConfig(method=method_with("full", {}), model=model, training=options, threads=1)
@@ -119,13 +119,13 @@ def _comparison(folder: Path) -> None:
 
 
 def _compare(folder: Path) -> None:
-    # a run takes seconds, and reads nothing that other readers here do not
+    # skip the run itself: it takes seconds and reads nothing that other readers here do not
     with mock.patch.object(comparing, "_run", lambda *_: record("full", 1)):
         comparison.compare(corpus(), [config()], folder / "c", text=TEXT)
 
 
 def _read_config(folder: Path) -> None:
-    document = json.loads((folder / "c.json").read_bytes())  # by a program of ours, of what a program of ours wrote
+    document = json.loads((folder / "c.json").read_bytes())  # plain json: our own program writes and reads this file
     json.dumps(RunConfig.from_json(document).to_json())
 
 

@@ -1,7 +1,7 @@
-"""A process that reads damaged files, one case after the other: ``python -m tests.campaign.worker``.
+"""A process that reads damaged files, one case after another: ``python -m tests.campaign.worker``.
 
-A case is a reader and damage to its files, both drawn from ``SEED/READERS/NUMBER`` alone. A line of JSON on standard
-output tells how each ended; whoever started this sees a crash by the line that does not come.
+A case is a reader and damage to its files, both drawn from ``SEED/READERS/NUMBER`` alone. The worker prints one line of
+JSON per outcome; the parent recognises a crash by the missing line.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from vastmax.errors import VastmaxError
 
 __all__ = ["HANGS", "SANITIZED", "SECONDS", "main", "memory_bound", "read"]
 
-Case = tuple[int, str, str, Mapping[str, bytes]]  # its number, the reader, what it is called, and what is read
+Case = tuple[int, str, str, Mapping[str, bytes]]  # number, reader, label, files
 
-SANITIZED = "VASTMAX_SANITIZED_CORE" in os.environ  # what costs several times the time and memory
+SANITIZED = "VASTMAX_SANITIZED_CORE" in os.environ  # takes several times the time and memory
 _TIMES = 5 if SANITIZED else 1
-HANGS = 30.0 * _TIMES  # seconds, of the clock, after which a case counts as hung
-SECONDS = 3.0 * _TIMES  # of the processor, which a case may take; and for each million bytes that it reads again
+HANGS = 30.0 * _TIMES  # wall-clock seconds after which a case counts as hung
+SECONDS = 3.0 * _TIMES  # CPU seconds per case, plus as many per million bytes read
 _LONGEST_SENTENCE = 1000  # characters
-_ADDRESSES = 2 << 30  # bytes that may be asked for beyond what is in use, had or not
+_ADDRESSES = 2 << 30  # bytes of address space that may be requested beyond those in use
 
 
 def memory_bound(size: int) -> int:
-    """Return the bytes by which a case may grow the process, from the bytes of its files.
+    """Return the bytes by which a case may grow the process, given the size of its files in bytes.
 
-    A zstd file alone may ask for a window of 128 MiB, which is what the format lets every reader refuse beyond.
+    A zstd file alone may need a window of 128 MiB, the limit above which the format lets a reader refuse.
     """
     return ((160 << 20) + 40 * size) * _TIMES
 
@@ -57,15 +57,15 @@ def _status(name: str) -> int:
 
 
 def _place(error: BaseException) -> str:
-    """The error's type, and the innermost function of ours that it passed."""
+    """Return the error's type and the innermost function of ours in its traceback."""
     ours = [each for each in traceback.extract_tb(error.__traceback__) if "/vastmax/" in each.filename]
     where = f"{ours[-1].filename.partition('/vastmax/')[2]}:{ours[-1].name}" if ours else "tests"
     return f"{type(error).__name__} in {where}"
 
 
 def read(reader: Reader, folder: Path, size: int) -> dict[str, Any]:
-    """Let a reader read; what it took, and under ``find`` what it must not do and ``said`` what it said."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+    """Run a reader; return its time and memory, under ``find`` any fault, and under ``said`` its error message."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak of memory
     before, began = _status("VmRSS"), time.process_time()
     find = said = ""
     try:
@@ -86,7 +86,7 @@ def read(reader: Reader, folder: Path, size: int) -> dict[str, Any]:
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files by name into a folder that takes the place of the last."""
+    """Write files by name into the folder, replacing its contents."""
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
 def drawn(
     readers: str, good: Mapping[str, Mapping[str, bytes]], weights: Mapping[str, float], seed: int, first: int
 ) -> Iterator[Case]:
-    """Yield damaged files without end."""
+    """Yield damaged files endlessly."""
     names = sorted(good)
     for number in itertools.count(first):
         chance = Random(f"{seed}/{readers}/{number}")
@@ -105,7 +105,7 @@ def drawn(
 
 
 def kept(good: Collection[str], folder: Path, first: int) -> Iterator[Case]:
-    """Yield the files of past finds, of these readers: ``FOLDER/READER/WHAT/files``."""
+    """Yield the files of these readers' past finds: ``FOLDER/READER/WHAT/files``."""
     finds = [each for name in sorted(good) for each in sorted(folder.glob(f"{name}/*"))]
     for number, find in list(enumerate(finds))[first:]:
         files = {str(file.relative_to(find)): file.read_bytes() for file in find.rglob("*") if file.is_file()}
@@ -120,14 +120,14 @@ def main(which: str, source: str, first: int, scratch: Path) -> None:
         good[name] = samples(reader, Path(tempfile.mkdtemp(dir=scratch)))
         write(good[name], scratch / "case")
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            reader.read(scratch / "case")  # and so what is loaded once is no case's
-    if not SANITIZED:  # a sanitizer bounds each allocation, and takes addresses of its own as it goes
+            reader.read(scratch / "case")  # so that one-time loading is not charged to a case
+    if not SANITIZED:  # a sanitizer limits each allocation itself and reserves address space as it runs
         resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + _ADDRESSES, resource.RLIM_INFINITY))
     warnings.simplefilter("ignore")
     stacks = (scratch / "stacks").open("w")
     faulthandler.enable(stacks)
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a reader says is no line of ours
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # keep readers' output apart from our lines
     weights = {name: reader.weight for name, reader in readers.items()}
     drawing = source.isdigit()
     for number, reader, name, files in (
@@ -140,7 +140,7 @@ def main(which: str, source: str, first: int, scratch: Path) -> None:
         found = read(readers[reader], scratch / "case", sum(map(len, files.values())))
         faulthandler.cancel_dump_traceback_later()
         if found["find"]:
-            write(files, scratch / f"find-{number}")  # as they were: a reader may have written
+            write(files, scratch / f"find-{number}")  # rewritten, as the reader may have changed them
         print(json.dumps({**about, **found}), file=lines, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Every writer of files, and what a reader finds afterwards: for `deaths` and `faults`."""
+"""Every file writer with a reader of its result, for `deaths` and `faults`."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["WRITERS", "Writer"]
 
 
 class Writer(NamedTuple):
-    """What writes one of two contents into a folder, and what a reader finds there, as a value that tells them apart.
+    """A function that writes one of two contents into a folder, and a reader whose value distinguishes them.
 
-    The reader raises a VastmaxError where nothing was written yet. ``at_once`` is False of several files that others
-    read, which cannot be replaced at one moment: between the old and the new, nothing may be found.
+    The reader raises a VastmaxError where nothing was written yet. ``at_once`` is False for sets of files that cannot
+    be replaced atomically: between the old and the new, a reader may find nothing.
     """
 
     write: Callable[[Path, int], object]
@@ -62,7 +62,7 @@ def _read_checkpoint(folder: Path) -> Any:
         words = Vocabulary.load(member(place, "vocabulary.tsv")).total
         return found.facts["at"], {name: each.tobytes() for name, each in found.tensors.items()}, words
 
-    # as `Embeddings.load` reads the checkpoint of a run that goes on; one that resumes has the folder to itself
+    # as `Embeddings.load` reads the checkpoint of a running process; a resuming run has the folder to itself
     return read_members(place, ("state.json", "state.safetensors", "vocabulary.tsv"), read)
 
 
@@ -72,7 +72,7 @@ def _save_checkpoint(folder: Path, which: int) -> None:
 
 
 def _train(folder: Path, which: int, **more: Any) -> None:
-    """Train to the end, whatever lies there: a checkpoint of an hour ago after every step."""
+    """Train to the end, resuming from any checkpoint there; write a checkpoint after every step."""
     train_on(folder, checkpoint_minutes=1e-9, epochs=3, seed=which + 1, **more)
 
 
@@ -107,7 +107,7 @@ def _run_lm(folder: Path, which: int) -> None:
 
 
 def _run_here(place: Path, job: Any, given: Any, texts: LanguageCorpus, *_: Any) -> Any:
-    """A comparison's run, in this process."""
+    """Run one run of a comparison in this process."""
     place.mkdir(parents=True, exist_ok=True)
     (place / comparing.RECORD).unlink(missing_ok=True)
     with comparing.replacing(place / comparing.JOB) as temporary:

@@ -1,4 +1,4 @@
-"""A corpus and a model that the tests of all verbs share."""
+"""A corpus and a model shared by the tests of all verbs."""
 
 from pathlib import Path
 

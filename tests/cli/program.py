@@ -1,4 +1,4 @@
-"""Running the command line: in this process for speed, in its own where signals, limits and terminals matter."""
+"""Run the command line: in this process for speed, in a subprocess where signals, limits or terminals matter."""
 
 import contextlib
 import io
@@ -29,14 +29,14 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """The one line of complaint."""
+        """The single error message."""
         lines = [line for line in self.err.splitlines() if line.startswith("vastmax: ")]
         assert len(lines) == 1, self.err
         return lines[0].removeprefix("vastmax: ")
 
 
 def vastmax(*arguments: str | Path) -> Outcome:
-    """Run a command line here and now."""
+    """Run a command line in this process."""
     out, err = io.StringIO(), io.StringIO()
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     show = warnings.showwarning
@@ -52,12 +52,12 @@ def vastmax(*arguments: str | Path) -> Outcome:
 
 
 def start(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
-    """Start a command line in a process of its own."""
+    """Start a command line in a subprocess."""
     command = [sys.executable, "-m", "vastmax", *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PYTHONUTF8": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # a shell's background jobs ignore Ctrl-C, those under nohup SIGHUP, and so would the children of tests that are run
-    # as one
+    # a shell's background jobs ignore Ctrl-C and those under nohup SIGHUP; children of tests run that way would inherit
+    # this
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     heard = {each: signal.signal(each, handler) for each, handler in usual.items()}
     try:
@@ -68,19 +68,19 @@ def start(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
 
 
 def finish(process: "subprocess.Popen[str]") -> Outcome:
-    """Wait for it."""
+    """Wait for the process and return its outcome."""
     out, err = process.communicate(timeout=60)
     return Outcome(process.returncode, out, err)
 
 
 def on_terminal(*command: str, environment: Mapping[str, str] | None = None, **options: Any) -> str:
-    """What a program that ends well shows on a terminal, with the terminal's own control sequences in it."""
+    """Return what a successful program prints on a terminal, control sequences included."""
     main, terminal = os.openpty()
     given = {**os.environ, "TERM": "xterm", **(environment or {})}
     process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=given, **options)
     os.close(terminal)
     seen = b""
-    with contextlib.suppress(OSError):  # once the other end is closed
+    with contextlib.suppress(OSError):  # raised once the other end is closed
         while part := os.read(main, 4096):
             seen += part
     os.close(main)

@@ -1,4 +1,4 @@
-"""Bad input: one sentence on stderr, exit code 1, nothing on stdout, nothing lost; what click refuses is 2."""
+"""Bad input: one message on stderr, exit code 1, nothing on stdout, no data lost; usage errors of click exit with 2."""
 
 import gzip
 import os
@@ -105,7 +105,7 @@ def test_unwritable_file(corpus: Path, tmp_path: Path, verb: str) -> None:
 
 
 def test_full_disk(tmp_path: Path, model_folder: Path) -> None:
-    """A limit on the size of files stands for the full disk: the corpus fits, the vectors do not."""
+    """A file-size limit simulates a full disk: the corpus fits, the vectors do not."""
     corpus = write_corpus(tmp_path / "corpus.txt")
     limit = 150_000
 
@@ -221,7 +221,7 @@ def test_models_that_are_none(tmp_path: Path, corpus: Path, model: Path) -> None
 def test_a_checkpoint_of_another_version(corpus: Path, model: Path, model_folder: Path) -> None:
     checkpoint = model_folder / "checkpoint"
     checkpoint.mkdir(parents=True)
-    for path in model.iterdir():  # a folder of embeddings, as checkpoints were before
+    for path in model.iterdir():  # a folder of embeddings, the old format of checkpoints
         (checkpoint / path.name).write_bytes(path.read_bytes())
     assert "by another version of vastmax" in complaint("train", corpus, "-o", model_folder, "--resume")
     assert "--resume to continue" in complaint("train", corpus, "-o", model_folder)
@@ -278,7 +278,7 @@ def test_a_taxonomy_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
 def test_what_may_not_be_read_is_no_mistake_of_usage(
     corpus: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bad input, with exit code 1, is told by whoever opens it; the parser of the command line does not look."""
+    """The code that opens the file reports bad input, with exit code 1; the argument parser does not check access."""
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     for verb in ("nearest", "export", "import", "evaluate", "lm", "compare", "train", "tree"):
         path, flags = tmp_path / verb, ["--dim", "4", "--epochs", "1"]

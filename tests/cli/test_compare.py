@@ -1,4 +1,4 @@
-"""``vastmax compare``: rows and report, what is kept, what is tried again, signals to it and to its runs."""
+"""``vastmax compare``: rows and report, kept and repeated runs, signals to it and to its runs."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, text: Path) -> tuple[Path
 
 @pytest.fixture
 def copied(finished: tuple[Path, Outcome], tmp_path: Path) -> Path:
-    """What a checkout of git holds of a finished comparison: its records alone."""
+    """Copy a finished comparison as a git checkout has it: only its records."""
     folder = tmp_path / "comparison"
     folder.mkdir()
     shutil.copy(finished[0] / "records.jsonl", folder)
@@ -89,8 +89,8 @@ def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
         outcome = vastmax(*flags, *more)
         assert outcome.code == 0, outcome.err
         assert not log.exists()
-        log.touch()  # as where the command was killed, and the run's own process went on to its end
-    assert "of an earlier call" in outcome.err  # the flag and the file say the same
+        log.touch()  # as if the command was killed and the run's process finished
+    assert "of an earlier call" in outcome.err  # the flag and the file agree
     saved = json.loads((folder / "runs" / "full-seed1" / "config.json").read_text(encoding="utf-8"))
     assert saved["text"]["end_of_sentence"] == "<eos>"
 
@@ -107,7 +107,7 @@ def test_other_options_are_refused_before_anything_runs(copied: Path, text: Path
 
 def test_another_text_is_refused(copied: Path, tmp_path: Path) -> None:
     other = write_corpus(tmp_path / "other.txt", count=400, seed=1)
-    for methods in ("full", "sampled"):  # of which nothing is known there
+    for methods in ("full", "sampled"):  # of which the folder has no runs
         outcome = vastmax("compare", other, "-o", copied, "--methods", methods, *SHORT)
         assert outcome.code == 1
         assert outcome.sentence.startswith(f"{copied} has a comparison on another text or vocabulary")
@@ -149,7 +149,7 @@ LONG = [*SMALL, "--epochs", "5", "--checkpoint-minutes", "0.0005"]
 
 
 def pid_of(folder: Path) -> int | None:
-    """The process that runs the job of a folder."""
+    """Return the id of the process that runs a folder's job."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
             words = (place / "cmdline").read_bytes().split(b"\0")
@@ -204,7 +204,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
     arguments = ["compare", text, "-o", folder, "--methods", "full,sampled", *LONG]
     runs = {label: folder / "runs" / f"{label}-seed1" for label in ("full", "sampled")}
 
-    process = start(*arguments)  # whose death the run notices when it next has to say something, and stops
+    process = start(*arguments)  # the run notices its death at the next report, and stops
     worker = wait_for_checkpoint(process, runs["full"])
     process.kill()
     process.communicate()
@@ -213,7 +213,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
-    if not (runs["full"] / "record.json").exists():  # unless it was done before it had anything to say
+    if not (runs["full"] / "record.json").exists():  # unless it finished before its next report
         process = start(*arguments)
         os.kill(wait_for_checkpoint(process, runs["full"]), signal.SIGKILL)
         outcome = finish(process)
@@ -230,7 +230,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
     assert [point["epoch"] for point in rows["full"]["curve"]] == list(range(1, 6))
 
 
-# --- what is said without a run ---
+# --- output without a run ---
 
 
 def test_methods_are_listed() -> None:

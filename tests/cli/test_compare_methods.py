@@ -1,4 +1,4 @@
-"""``vastmax compare``: all methods in one command; what they take from each other, the machine and flags."""
+"""``vastmax compare``: all methods in one command; what they take from each other, from the machine and from flags."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_wordnet_is_left_out_where_it_is_not(tmp_path: Path, text: Path, monkeyp
     assert "note: hierarchical-wordnet is left out, as WordNet is not in" in outcome.err
     asked.clear()
     vastmax("compare", text, "-o", tmp_path / "out", *SHORT, "--methods", "hierarchical-wordnet")
-    assert asked == ["hierarchical-wordnet"]  # who names it hears what it lacks
+    assert asked == ["hierarchical-wordnet"]  # named explicitly, it is not left out
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_vectors_come_from_a_run_of_an_earlier_call_and_from_nowhere_else(
     out = tmp_path / "out"
     arguments = ["compare", "--config", config, "-o", out, *SHORT, "--methods"]
     assert vastmax(*arguments, "full").code == 0
-    monkeypatch.chdir(out / "runs" / "full-seed1")  # a model in the working folder is nobody's
+    monkeypatch.chdir(out / "runs" / "full-seed1")  # a model in the working directory is not used
     other = ["compare", "--config", config, "-o", tmp_path / "other", *SHORT, "--methods", "tree"]
     assert "no run of this name is finished" in records_of_failed(other, tmp_path / "other")
     assert vastmax(*arguments, "tree").code == 0
@@ -100,7 +100,7 @@ def test_what_libraries_print_is_not_taken_for_a_run_s_words(
 
 
 def test_a_corpus_that_could_not_be_saved_is_saved_again(tmp_path: Path, text: Path) -> None:
-    (tmp_path / "out" / "corpus" / ".staging").mkdir(parents=True)  # as a full disk or a kill leaves it
+    (tmp_path / "out" / "corpus" / ".staging").mkdir(parents=True)  # as left by a full disk or a kill
     outcome = vastmax("compare", text, "-o", tmp_path / "out", "--methods", "nce", *SHORT)
     assert outcome.code == 0, outcome.err
 
@@ -108,7 +108,7 @@ def test_a_corpus_that_could_not_be_saved_is_saved_again(tmp_path: Path, text: P
 def test_an_infinite_perplexity_is_told_and_loses_nothing_else(
     tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the first steps of a layer that is too slow for the budget: its speed is worth knowing all the same."""
+    """As for a layer too slow for the budget after its first steps: its speed is still reported."""
     record = RunRecord(
         label="cnn", layer="cnn", kind="exact", epochs=0.1, perplexity={"test": None}, training_seconds=1.0
     )
@@ -124,7 +124,7 @@ def test_an_infinite_perplexity_is_told_and_loses_nothing_else(
 
 
 def test_the_default_budget_holds_less_out(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else scoring would outlast the training of large vocabularies."""
+    """Otherwise scoring would take longer than training for large vocabularies."""
     given: list[float] = []
 
     def read(flags: dict[str, Any], *_: object) -> Any:

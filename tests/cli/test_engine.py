@@ -1,4 +1,4 @@
-"""``vastmax train --engine torch``: options, refusals, and a folder that every other verb takes."""
+"""``vastmax train --engine torch``: options, refusals, and a folder that all other verbs accept."""
 
 import shlex
 import signal
@@ -64,7 +64,7 @@ def test_refusals(corpus: Path, tmp_path: Path, flags: list[str], told: str) -> 
 
 
 def test_interrupt_and_resume(corpus: Path, tmp_path: Path) -> None:
-    """Steps are many, so that the signal comes before the end, and the corpus small."""
+    """Many steps on a small corpus, so that the signal arrives before the end."""
     flags = [*FLAGS[:-4], "--epochs", "5", "--threads", "1", "--checkpoint-minutes", "0.0005"]
     whole, folder = tmp_path / "whole", tmp_path / "a model"
     assert vastmax("train", corpus, "-o", whole, *flags).code == 0

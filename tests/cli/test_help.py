@@ -1,4 +1,4 @@
-"""Help on 80 columns: nothing runs over, nothing is cut off, and what is copied from it works."""
+"""Help in 80 columns: nothing wraps or is truncated, and copied commands work."""
 
 import re
 import shlex

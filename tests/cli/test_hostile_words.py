@@ -1,4 +1,4 @@
-"""Words with control characters in them: written out wherever people read them, whole in JSON and in files."""
+"""Words with control characters: escaped for people, unchanged in JSON and in files."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.text import Phrases, Subwords
 from vastmax.vocabulary import Vocabulary
 
-# colours, a title by OSC, a bell, CSI by its one byte of C1, DEL, text turned round, a backslash that is one
+# colours, a title by OSC, a bell, CSI as the single C1 character, DEL, bidirectional overrides, a literal backslash
 WORDS = ["a\x1b[31mb", "\x1b]0;owned\x07", "c\x07\x08", "\x9b2Jd", "e\x7f", "f\u202eg", "\u2066h", "i\\n"]
 WRITTEN = ["a\\x1b[31mb", "\\x1b]0;owned\\x07", "c\\x07\\x08", "\\x9b2Jd", "e\\x7f", "f\\u202eg", "\\u2066h", "i\\n"]
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -37,7 +37,7 @@ def hostile_model(tmp_path_factory: pytest.TempPathFactory, hostile: Path) -> Pa
 
 
 def harmless(*arguments: str | Path, code: int = 0) -> Outcome:
-    """Run, and see that nothing a terminal obeys comes out."""
+    """Run, and check that the output has no terminal control sequences."""
     outcome = vastmax(*arguments)
     assert outcome.code == code, outcome.err
     assert not OBEYED.search(outcome.out + outcome.err), (outcome.out, outcome.err)
@@ -159,7 +159,7 @@ def test_names_that_are_no_text(hostile: Path, tmp_path: Path) -> None:
     harmless("import", vectors, tmp_path / f"again {name}")
     harmless("lm", "train", text, "-o", tmp_path / f"lm {name}", *flags, "--held-out", "0.1")
     harmless("lm", "score", tmp_path / f"lm {name}", text)
-    for _ in range(2):  # the second finds it finished
+    for _ in range(2):  # the second call finds it finished
         harmless("compare", text, "-o", tmp_path / f"compare {name}", "--methods", "full", *flags)
 
 

@@ -49,7 +49,7 @@ def test_interrupt_prints_the_command_that_resumes(
     )
     assert told, done.stdout
     training, before, whole = map(float, told.groups())
-    assert 0 < before < training < before + whole + 0.2  # each is rounded to tenths
+    assert 0 < before < training < before + whole + 0.2  # each is rounded to 0.1 s
     assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
     assert not (folder / "checkpoint").exists()
 
@@ -65,7 +65,7 @@ PIPED = {
 def test_a_text_that_came_by_a_pipe_is_asked_for_again(
     corpus: Path, tmp_path: Path, uninterrupted: bytes, how: str
 ) -> None:
-    """The command that is printed resumes, once it is given the same text; it names nothing that is gone."""
+    """The printed command resumes when given the same text again; it names no vanished file."""
     os.mkfifo(pipe := tmp_path / "pipe")
     typed, named = (text.format(corpus=corpus, pipe=pipe) for text in PIPED[how])
     folder = tmp_path / "model"
@@ -119,7 +119,7 @@ def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: P
         outcome = finish(process)
         killed += outcome.code == -signal.SIGKILL
         assert outcome.code in (0, -signal.SIGKILL), outcome.err
-        if (folder / "vectors.safetensors").exists():  # it was done, or killed on its way out
+        if (folder / "vectors.safetensors").exists():  # it finished, or was killed while exiting
             break
     else:
         assert vastmax("train", corpus, "-o", folder, "--resume", *FLAGS).code == 0
@@ -128,7 +128,7 @@ def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: P
 
 
 def fill_pipe(pipe: IO[str]) -> None:
-    """Write more than a pipe holds: this returns when the process has begun to read, however slow its start was."""
+    """Write more than a pipe holds: this blocks until the process has begun to read, however slowly it starts."""
     pipe.write("some words\n" * 50_000)
     pipe.flush()
     time.sleep(0.2)
@@ -173,9 +173,9 @@ def test_a_terminal_that_is_closed_leaves_a_checkpoint(corpus: Path, tmp_path: P
     said = b""
     while b"training" not in said:
         said += os.read(master, 4096)
-    os.close(master)  # what is written to it from now on fails
+    os.close(master)  # later writes to the terminal fail
     for _ in range(2):
-        process.send_signal(signal.SIGHUP)  # as the kernel does for a session that has it as its terminal, and a shell
+        process.send_signal(signal.SIGHUP)  # once from the kernel to the terminal's session, once from the shell
     assert process.wait(60) == 130
     assert (folder / "checkpoint" / "state.json").exists()
 

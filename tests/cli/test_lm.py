@@ -1,4 +1,4 @@
-"""``vastmax lm``: training, scoring and drawing as a user meets them."""
+"""``vastmax lm``: training, scoring and drawing for users."""
 
 import json
 import resource
@@ -63,7 +63,7 @@ def test_json_is_the_record(tmp_path: Path, texts: list[str]) -> None:
 def test_bfloat16_trains_where_torch_has_no_lstm_in_it(
     tmp_path: Path, texts: list[str], language_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On an AVX2 processor torch raises from the depths of its LSTM; whoever trains is to notice nothing."""
+    """On an AVX2 processor torch's own LSTM raises in bfloat16; training must not."""
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     flags = [*FLAGS, "--epochs", "2", "--precision", "bfloat16"]
     outcome = finish(start("lm", "train", *texts, "-o", tmp_path / "model", *flags))
@@ -163,7 +163,7 @@ def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
 def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list[str], model: Path) -> None:
     folder = tmp_path / "model"
     command = ["lm", "train", *texts, "-o", str(folder), *FLAGS, "--epochs", "0.2"]
-    assert vastmax(*command, "--resume").code == 0  # there is nothing to resume yet, which is said
+    assert vastmax(*command, "--resume").code == 0  # reports that there is nothing to resume yet
     before = (folder / "model.safetensors").read_bytes()
     again = vastmax(*command)
     assert again.code == 1
@@ -281,7 +281,7 @@ def test_too_many_words_for_memory_are_told_before_any_is_taken(
 
 
 def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, texts: list[str]) -> None:
-    def limit() -> None:  # as a full disk, for files of more than 64 kB
+    def limit() -> None:  # simulate a full disk for files of more than 64 kB
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 
@@ -316,7 +316,7 @@ def test_a_folder_that_another_product_took_over_says_what_it_holds(
 
 
 def test_what_is_refused_is_refused_before_a_tree_is_grown(texts: list[str], tmp_path: Path) -> None:
-    tree = ["--output-layer", "hierarchical-clustered", "--option", "vectors=nobody"]  # which is told when it is grown
+    tree = ["--output-layer", "hierarchical-clustered", "--option", "vectors=nobody"]  # found only when it is built
     refused = vastmax("lm", "train", *texts, *tree, *FLAGS, "--checkpoint-minutes", "-1")
     assert "checkpoint_minutes is -1" in refused.sentence
     nowhere = vastmax("lm", "train", *texts, *FLAGS, "--option", "device=meta")

@@ -1,4 +1,4 @@
-"""``vastmax lm train`` as torchrun starts it: one model, one record, one sentence of all processes."""
+"""``vastmax lm train`` under torchrun: one model, one record, one message for all processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The bar and the table of a verb on a terminal."""
+"""A verb's progress bar and table on a terminal."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Each verb: what it prints for people, what for machines, and that the two agree with Python."""
+"""Each verb: its text and JSON output, and that both agree with the Python API."""
 
 import inspect
 import json
@@ -214,7 +214,7 @@ def test_nearest_among(model: Path, tmp_path: Path) -> None:
     assert "is not in the vocabulary" in vastmax("nearest", model, "g1w1", "--exclude", "nowhere").sentence
     graph = Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(["7", "2", "1"], None))
     graph.save(tmp_path / "graph")
-    for number in ("3", "2", "1"):  # how many, though 2 and 1 are words: 7 itself is no answer
+    for number in ("3", "2", "1"):  # a count, although 2 and 1 are words too; 7 itself is no answer
         assert vastmax("nearest", tmp_path / "graph", "7", "--among", number).out.count("\n") == int(number)
     twice = vastmax("nearest", tmp_path / "graph", "7", "--among", "1", "--among", "1")
     assert twice.out.splitlines()[1:] == ["7\t1\t0.0000"]

@@ -1,4 +1,4 @@
-"""A run's config through JSON and TOML, and what neither may say."""
+"""A run's config through JSON and TOML, and what both refuse."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The check of a layer by brute force, and what a judgement leaves as it was."""
+"""The brute-force check of a layer, and what judging leaves unchanged."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:no word of the training text is 
 
 
 class Unnormalised(FullSoftmax):
-    """Forgets log Z by a little, everywhere or for one class of its table alone."""
+    """Distorts log Z slightly, everywhere or for one class of its table."""
 
     table: float = 0.0
     score: float = 0.0
@@ -47,11 +47,11 @@ def test_a_sound_layer_passes() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"table": 0.1, "score": 0.1},  # both alike, so that only the sum tells
+        {"table": 0.1, "score": 0.1},  # both equally, so that only the sum reveals it
         {"table": -0.1, "score": -0.1},
         {"score": 0.1},
         {"score": float("nan")},
-        {"broken": float("nan")},  # of a class that is no target
+        {"broken": float("nan")},  # for a class that is no target
         {"broken": 5.0},
     ],
 )

@@ -1,4 +1,4 @@
-"""That a model does not fit is told before it trains."""
+"""A model that does not fit in memory is refused before training."""
 
 import pytest
 import torch
@@ -33,10 +33,10 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
     memory.check_memory(3 * 10**9, 50_000, CPU)
     with pytest.raises(InputError, match=r"a model over 50,000 words needs 4\.0 GB or more, and 3\.0 GB are free"):
         memory.check_memory(4 * 10**9, 50_000, CPU)
-    memory.check_memory(4 * 10**9, 50_000, CPU, taken=10**9)  # what it has taken already is not asked for again
+    memory.check_memory(4 * 10**9, 50_000, CPU, taken=10**9)  # memory already taken is not required again
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
-    memory.check_memory(10**9, 50_000, GPU)  # which has its own
+    memory.check_memory(10**9, 50_000, GPU)  # the GPU has its own memory
     with pytest.raises(InputError, match=r"1\.0 GB are free"):
         memory.check_memory(2 * 10**9, 50_000, GPU, taken=2 * 10**9)
-    monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
+    monkeypatch.setattr(memory, "available_memory", lambda: None)  # unknown
     memory.check_memory(10**15, 50_000, CPU)

@@ -1,4 +1,4 @@
-"""What is learnt from the training text before a layer is built."""
+"""What methods learn from the training text before building a layer."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Layers of one's own on the command line: ``module:Class``, in a process of its own as every run."""
+"""User-defined layers on the command line: ``module:Class``, in a separate process like every run."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ SMALL = ["--dim", "8", "--layers", "1", "--epochs", "1", "--threads", "1", "--he
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with a module that holds a layer, which nobody has imported."""
+    """A working directory with a module that defines a layer and is not yet imported."""
     shutil.copy(Path(__file__).parents[1] / "toy_layer.py", tmp_path / "my_layers.py")
     write_corpus(tmp_path / "text.txt", count=300)
     monkeypatch.chdir(tmp_path)
@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_it_is_compared_by_its_place(place: Path) -> None:
     methods = "full,my_layers:ToySampledSoftmax"
-    program = [sys.executable, "-P"] if sys.version_info >= (3, 11) else [sys.executable]  # as a script: without "."
+    program = [sys.executable, "-P"] if sys.version_info >= (3, 11) else [sys.executable]  # like a script: without "."
     command = [*program, "-m", "vastmax", "compare", "text.txt", "-o", "c", "--methods", methods, *SMALL]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""The learning rate that is chosen by trying."""
+"""The learning rate chosen by trials."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ MODEL = ModelOptions(dim=8, layers=1, rows=4, length=5)
 
 
 def best_at_once(best: int) -> Any:
-    """A score that is least for the copy that is scored as this one; the first is timed."""
+    """Return a score that is lowest for the copy scored at this index; the first call is for timing."""
     scored = itertools.count()
     return lambda *_: 2.0 + abs(next(scored) - best)
 
@@ -49,7 +49,7 @@ def tried(corpus: LanguageCorpus, score: Any, **options: Any) -> tuple[Probe, An
 
 
 def test_the_rate_with_the_lowest_loss_is_taken_and_the_model_left_alone(corpus: LanguageCorpus) -> None:
-    scores = iter([50.0, math.inf, 8.0, 9.0])  # the first is timed
+    scores = iter([50.0, math.inf, 8.0, 9.0])  # the first call is for timing
     found, before, after = tried(corpus, lambda *_: next(scores), optimizer="sgd")
     assert found.why == "probe" and found.chosen == 20 and found.rates == [10, 20, 40]
     assert found.losses == [None, math.log(8), math.log(9)]
@@ -100,7 +100,7 @@ def test_no_rate_is_tried_where_time_is_short(corpus: LanguageCorpus) -> None:
     [
         ({1.0: 3.0, 2.0: 2.0, 4.0: 3.0}, 2.0),
         ({1.0: 2.001, 2.0: 2.0, 4.0: 6.0}, 2**0.5),
-        ({1.0: 6.0, 2.0: 2.0, 4.0: 2.5}, 2.62),  # 2.25 x² - 1.75 x + 2, of the logarithm to base 2
+        ({1.0: 6.0, 2.0: 2.0, 4.0: 2.5}, 2.62),  # minimum of 2.25 x² - 1.75 x + 2 in x = log2(rate)
         ({1.0: 3.0, 2.0: 2.0, 4.0: math.inf}, 2.0),
         ({1.0: 2.0, 2.0: 3.0, 4.0: 5.0}, 1.0),
         ({1.0: 3.0, 2.0: 3.0, 4.0: 3.0}, 1.0),
@@ -117,14 +117,14 @@ def test_beyond_the_ends_of_what_is_tried(corpus: LanguageCorpus) -> None:
     assert found.chosen == 160 and found.rates == [10, 20, 40, 80, 160, 320]
     assert found.losses == [*map(math.log, (9.0, 8.0, 7.0, 6.0, 5.0, 6.0))]
     scores = iter([50.0, 7.0, 8.0, 9.0, 6.0, 5.0, 4.0, 1.5])
-    found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")  # three more at most
+    found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")  # at most three more
     assert found.chosen == 1.25 and found.rates == [1.25, 2.5, 5, 10, 20, 40]
     assert found.losses == [*map(math.log, (4.0, 5.0, 6.0, 7.0, 8.0, 9.0))]
     assert found.why == "probe" and next(scores) == 1.5
 
 
 def test_where_all_diverge_lower_rates_are_tried(corpus: LanguageCorpus) -> None:
-    scores = iter([50.0, *[math.inf] * 4, 9.0, 10.0])  # finite at a sixteenth of the lowest, not better at its half
+    scores = iter([50.0, *[math.inf] * 4, 9.0, 10.0])  # finite at 1/16 of the lowest; half of that is worse
     found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")
     assert (found.why, found.chosen) == ("probe", 10 / 16)
     assert found.rates == [10 / 32, 10 / 16, 10 / 4, 10, 20, 40]
@@ -145,14 +145,14 @@ def test_where_nothing_is_finite_it_says_so(
     monkeypatch.setattr(module, "LanguageModelLoop", Diverging)
     found, *_ = tried(corpus, lambda *_: 2.0, optimizer=optimizer)
     assert (found.why, found.losses) == ("all diverged", [None] * 6)
-    assert found.chosen == found.rates[0]  # and not more, however long the run
+    assert found.chosen == found.rates[0]  # no higher, however long the run
     assert lowest is None or found.chosen == lowest
 
 
 def test_it_takes_a_fifth_of_the_minutes_at_most(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)  # some milliseconds a step
-    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.1)  # the lowest is best, and there is time for one more
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)  # a few milliseconds per step
+    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.1)  # the lowest is best; time for one more
     assert len(found.rates) == 4 and 0.1 * 6 < found.seconds < 0.21 * 6
     assert found.minutes_left(0.1) == pytest.approx(0.1 - found.seconds / 60)
     assert found.minutes_left(None) is None
@@ -247,7 +247,7 @@ def test_a_damaged_probe_is_told_in_a_sentence(corpus: LanguageCorpus, tmp_path:
 def test_what_has_no_room_for_a_copy_takes_the_default(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     from vastmax.comparison import memory
 
-    def free() -> int:  # enough for the model once it is there, as `taken` counts, and not for another
+    def free() -> int:  # enough for the existing model, which counts as `taken`, not for a copy
         return 0
 
     needed = memory.memory_needed

@@ -1,4 +1,4 @@
-"""What a run's record says of how it was computed."""
+"""What a run's record states about its computation."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_a_record_says_which_code_computed_each_operation(corpus: LanguageCorpus
 
 
 def test_what_compiled_code_leaves_to_torch_is_said_to_be_torchs() -> None:
-    """Compiled draws are from bigrams; each row's own draws from unigrams are torch's, whatever was asked for."""
+    """Only bigram draws are compiled; per-row unigram draws run in torch, whichever backend was requested."""
     layer = build("importance", 8, range(60, 10, -1), shared=False, num_samples=8)
     with ops.noting_backends() as ran:
         layer(torch.randn(4, 8), torch.tensor([0, 1, 0, 4])).backward()

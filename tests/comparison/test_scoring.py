@@ -1,4 +1,4 @@
-"""How much of the held-out texts is scored."""
+"""How much of the held-out texts is scored, and the estimated time."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ def config(minutes: float | None, dim: int = 4000, **options: Any) -> RunConfig:
 def test_texts_are_cut_to_what_the_budget_pays_for(corpus: LanguageCorpus) -> None:
     cut = within_budget(corpus, [config(0.6), config(0.7)])
     operations = 2 * 4000 * (len(corpus.vocabulary) + 8 * 4000 * 2)
-    words = 0.25 * 36 * 2e10 / operations  # of the shorter run; half for the test text
+    words = 0.25 * 36 * 2e10 / operations  # for the shorter run; half for the test text
     assert len(cut.test) == max(500, int(words / 2)) == 500
     cut = within_budget(corpus, [config(10), config(12)])
     words = 0.25 * 600 * 2e10 / operations
-    assert len(cut.test) == int(words / 2) and len(cut.valid) == int(words / 8)  # three validations, and training text
+    assert len(cut.test) == int(words / 2) and len(cut.valid) == int(words / 8)  # three validations and training text
     assert len(within_budget(corpus, [config(10)], 0.125).valid) == max(500, int(words / 16))
     np.testing.assert_array_equal(cut.test, corpus.test[: len(cut.test)])
     np.testing.assert_array_equal(cut.train, corpus.train)
@@ -39,7 +39,7 @@ def test_texts_are_cut_to_what_the_budget_pays_for(corpus: LanguageCorpus) -> No
 
 
 def test_the_cut_is_the_same_on_every_device(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comparison may go on with another --device, and is of one text."""
+    """A comparison may resume with another --device and must keep one text."""
     configs = [config(10)]
     here, time = within_budget(corpus, configs), estimated_seconds(corpus, configs) or 0
     monkeypatch.setattr(module, "check_device", lambda _: torch.device("cuda"))
@@ -62,7 +62,7 @@ def test_a_share_that_cannot_be(corpus: LanguageCorpus, share: Any) -> None:
 def test_what_a_comparison_takes(corpus: LanguageCorpus) -> None:
     configs = [config(10), config(12)]
     bounded = estimated_seconds(within_budget(corpus, configs), configs)
-    assert bounded == pytest.approx(60 * 22 + 0.25 * 600 * 2, rel=0.02)  # the shorter run bounds both
+    assert bounded == pytest.approx(60 * 22 + 0.25 * 600 * 2, rel=0.02)  # the shorter run limits both
     whole = estimated_seconds(corpus, configs)
     operations = 2 * 4000 * (len(corpus.vocabulary) + 8 * 4000 * 2)
     words = len(corpus.test) + 4 * len(corpus.valid)

@@ -1,4 +1,4 @@
-"""What processes do together besides a step: refuse rows, take states, save and load, draw, count collectives."""
+"""Collective operations besides a step: refusing rows, loading states, saving, sampling, counting collectives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spread(mesh: DeviceMesh, name: str = "full", seed: int = 0, **options: objec
 
 
 def refused(call: Callable[[], object]) -> str:
-    """The sentence of a refusal."""
+    """Return the message of the InputError."""
     try:
         call()
     except InputError as error:
@@ -44,7 +44,7 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def refuse_together(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """One process's bad row ends the call on all; afterwards the layer goes on."""
+    """One process's bad row ends the call on all processes; afterwards the layer still works."""
     layer, hidden = spread(mesh), torch.randn(3, D, dtype=torch.float64)
     bad = torch.tensor([0, V if rank == 1 else 1, 2])
     said = refused(lambda: layer(hidden, bad))
@@ -66,7 +66,7 @@ _BY_ANOTHER = "process 1 refused its rows: see its own error."
 
 
 def tied(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Before and after: nobody's table comes apart from its embedding."""
+    """A table tied to an embedding is never separated from it, before or after sharding."""
     for name in ("full", "sampled", "class-based", "adaptive"):
         layer = build(name, D, range(V, 0, -1))
         assert layer.input_embedding() is not None
@@ -89,7 +89,7 @@ def no_rows_at_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def classes_out_of_the_question(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """All that a process has are impossible."""
+    """All classes of one process have a logit of -inf."""
     for options in ({}, {"block_size": 4}):
         torch.manual_seed(0)
         alone = build("full", D, range(V, 0, -1), dtype=torch.float64, **options)
@@ -105,13 +105,13 @@ def classes_out_of_the_question(mesh: DeviceMesh, rank: int, folder: Path) -> No
 
 
 def beside_loss_parallel(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """torch's own cross-entropy over spread classes."""
+    """Compare with torch's own cross-entropy over sharded classes."""
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(8, D, generator=generator, dtype=torch.float64)
     target, factors = torch.randint(V, (8,), generator=generator), torch.rand(V, generator=generator).double()
     own = slice(5 * rank, 5 + 3 * rank)
     for block_size, reduction, weight in ((None, "mean", None), (4, "mean", factors), (4, "sum", None)):
-        target[3] = -100 if weight is None else 2  # with weights torch fails at ignored rows
+        target[3] = -100 if weight is None else 2  # with weights, torch fails at ignored rows
         layer = spread(mesh, block_size=block_size)
         seen = distribute_tensor(hidden, mesh, [Replicate()]).requires_grad_()
         tables = [each.detach().clone().requires_grad_() for each in (layer.weight, layer.bias)]
@@ -121,7 +121,7 @@ def beside_loss_parallel(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         rows = hidden[own].clone().requires_grad_()
         mine = layer(rows, target[own], weight=weight, reduction=reduction)  # type: ignore[arg-type]
         mine.backward()
-        scale = 2 if reduction == "mean" else 1  # the mean over processes is the loss
+        scale = 2 if reduction == "mean" else 1  # the loss is the mean over processes
         distributed.all_reduce(total := mine.detach().clone())
         pairs = [(total / scale, theirs.full_tensor()), (rows.grad / scale, seen.grad.full_tensor()[own])]
         for parameter, table in zip((layer.weight, layer.bias), tables, strict=True):
@@ -131,14 +131,14 @@ def beside_loss_parallel(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def draw(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Draws are of the distribution of a process's own rows."""
+    """Draws follow the distribution of a process's own rows."""
     for name in ("full", "hierarchical", "class-based", "adaptive"):
         layer, hidden = spread(mesh, name), torch.randn(2 - rank % 2, D, dtype=torch.float64)
         drawn = layer.sample(hidden, 4000, torch.Generator().manual_seed(rank))
         expected = 4000 * layer.log_prob(hidden).detach().exp()
         for row, of_row in zip(drawn, expected, strict=True):
             observed = torch.bincount(row, minlength=V)
-            assert float(((observed - of_row) ** 2 / of_row).sum()) < 80  # chi squared, 30 degrees: p < 1e-6
+            assert float(((observed - of_row) ** 2 / of_row).sum()) < 80  # chi-squared, 30 degrees of freedom: p < 1e-6
 
 
 def take_a_plain_state(mesh: DeviceMesh, rank: int, folder: Path) -> None:
@@ -152,7 +152,7 @@ def take_a_plain_state(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def take_other_classes(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """What was made of a process's words is made again once a state brings other classes, and is a copy's own."""
+    """A loaded state with other classes rebuilds a process's word lists; copies have their own."""
     torch.manual_seed(7)
     hidden, target = torch.randn(6, D), torch.randint(V, (6,))
     own = slice(2 + 2 * rank, 4 + 2 * rank)
@@ -173,7 +173,7 @@ def save(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def load(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """On another number of processes."""
+    """Load a checkpoint on another number of processes."""
     layer = spread(mesh, seed=9)
     state = {"layer": layer.state_dict()}
     checkpoint.load(state, checkpoint_id=folder / "checkpoint")
@@ -184,7 +184,7 @@ def load(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 class Collectives(TorchDispatchMode):
-    """Counts them. CommDebugMode follows modules besides, and fails in those that run within an op."""
+    """Counts collectives. CommDebugMode also tracks modules, and fails in those that run within an op."""
 
     number = 0
 
@@ -194,20 +194,20 @@ class Collectives(TorchDispatchMode):
 
 
 MORE: dict[str, tuple[int, int]] = {
-    "cnn": (1, 1),  # the network is on all, and its gradient is known after those of the words' vectors
+    "cnn": (1, 1),  # the network is replicated; its gradient follows from those of the word vectors
     "cnn-bias": (1, 1),
-    "partial": (1, 1),  # nobody knows whose vectors are needed before the search
+    "partial": (1, 1),  # the needed vectors are unknown before the search
     "partial-small": (1, 1),
     "partial-no-tail": (1, 1),
-    "importance-blocks": (2, 2),  # a second block of draws, there and back
-    "adaptive-importance": (3, 3),  # a first round of draws, and all classes for some rows, there and back
+    "importance-blocks": (2, 2),  # a second block of draws, forward and backward
+    "adaptive-importance": (3, 3),  # a first round of draws, and all classes for some rows, forward and backward
     "adaptive-importance-bigrams": (3, 3),
 }
-"""By case: collectives a step beyond three, with one target a row and with three."""
+"""By case: collectives per step beyond three, with one target per row and with three."""
 
 
 def count(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Of each layer's training step, with one target a row and with three."""
+    """Count the collectives of each layer's training step, with one target per row and with three."""
     count_planted(mesh)
     torch.manual_seed(rank)
     hidden, one = torch.randn(4, D, dtype=torch.float64), torch.tensor([0, 7, 2, 9])
@@ -218,7 +218,7 @@ def count(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         layer = shard_classes(case.build(D, 311), mesh)
         several = torch.stack([one, one + 1, one + 20], 1)
         for target, more in zip((one, several), MORE.get(case.id, (0, 0)), strict=True):
-            layer(hidden, target)  # finds out how many rows there are
+            layer(hidden, target)  # warm-up: exchanges the numbers of rows
             torch.manual_seed(1)
             with Collectives() as collectives:
                 layer(hidden.clone().requires_grad_(), target).backward()
@@ -227,7 +227,7 @@ def count(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def count_planted(mesh: DeviceMesh) -> None:
-    """What counts them counts each of those that are used, or might be."""
+    """Check that the counter sees every collective that is used or might be."""
     group, one, two = mesh.get_group(), torch.ones(1), torch.ones(2)
     planted = (
         lambda: distributed.all_reduce(one.clone(), group=group),

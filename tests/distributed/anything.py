@@ -1,4 +1,4 @@
-"""Spread layers beside the same alone, at random: layers and options, classes, processes, their rows, dtypes."""
+"""Sharded layers against unsharded ones, at random: layers and options, classes, processes, rows, dtypes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = (0, 0, 1, 1, 2, 3, 6)
 
 
 def some(meshes: list[DeviceMesh], rank: int, seed: int) -> int:
-    """How many differences there are in one layer, drawn with a seed; all processes draw alike."""
+    """Return the number of differences in a layer drawn with a seed; all processes draw the same one."""
     chance = np.random.default_rng(seed)
     cases = [case for case in CASES_HERE.values() if case.name != "target-sampling"]
     case, mesh = cases[chance.integers(len(cases))], meshes[chance.integers(len(meshes))]
@@ -31,7 +31,7 @@ def some(meshes: list[DeviceMesh], rank: int, seed: int) -> int:
     for name in list(more):
         try:
             case.build(12, classes, **{name: more[name]})
-        except InputError:  # no option of this layer
+        except InputError:  # not an option of this layer
             del more[name]
     if rank not in mesh.mesh.tolist():
         return 0
@@ -49,7 +49,7 @@ def main(rank: int, size: int, store: str, seeds: range) -> int:
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     ranks = [[0], [1, 0], [1, 3], [0, 1, 2], [2, 0, 3], [0, 1, 2, 3]]
     meshes = [DeviceMesh("cpu", each) for each in ranks]
-    with ops.using(guarded_draws="torch"):  # compiled code has chances of its own
+    with ops.using(guarded_draws="torch"):  # compiled code has its own random stream
         found = sum(some(meshes, rank, seed) for seed in seeds)
     print(f"{found} differences in {len(seeds)} layers", flush=True)
     distributed.barrier()

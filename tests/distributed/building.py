@@ -1,4 +1,4 @@
-"""Layers that are made where they are spread, beside plain ones of their state; and masses spread with them."""
+"""Layers materialised from the meta device as shards, against plain ones with the same state; and sharded masses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NEAR = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def made(case: LayerCase, num_classes: int, rank: int, size: int) -> str:
-    """Make a layer from the meta device, compare it with a plain one of its state, and return a digest of that."""
-    torch.manual_seed(rank)  # which the first process's decides
+    """Build a sharded layer from the meta device, compare it with a plain one, and return a digest of its state."""
+    torch.manual_seed(rank)  # only the first process's seed counts
     spread = shard_classes(case.build(D, num_classes, device="meta"), invariance._MESHES[0])
     assert not any(each.is_meta for each in (*spread.parameters(), *spread.buffers()))
     state = {name: whole(each.detach()) for name, each in spread.state_dict().items()}
@@ -50,7 +50,7 @@ def made(case: LayerCase, num_classes: int, rank: int, size: int) -> str:
 
 
 def without_classes(rank: int) -> None:
-    """A layer built without some classes is made where it is spread, and a table that is spread already is refused."""
+    """A layer without some classes is materialised as shards too."""
     spread = shard_classes(build("full", D, range(31, 0, -1), without=[0, 7], device="meta"), invariance._MESHES[0])
     alone = build("full", D, range(31, 0, -1), without=[0, 7])
     alone.load_state_dict({name: whole(each.detach()) for name, each in spread.state_dict().items()})
@@ -64,7 +64,7 @@ def main(rank: int, size: int, store: str, folder: str) -> int:
     invariance._MESHES.append(init_device_mesh("cpu", (size,)))
     torch.set_default_dtype(torch.float64)
     found, digests = 0, []
-    sizes = (311,) if size == 2 else (311, 2)  # the processes of every day, and of every night
+    sizes = (311,) if size == 2 else (311, 2)  # 2 processes in daily tests, more in nightly ones
     without_classes(rank)
     for many in (2**21, 1):
         static.MANY = many
@@ -80,7 +80,7 @@ def main(rank: int, size: int, store: str, folder: str) -> int:
             if many == 1:
                 before = layer.get_buffer("proposal.table.mass").clone()
                 mass: Any = shard_classes(layer, invariance._MESHES[0]).get_buffer("proposal.table.mass")
-                assert isinstance(mass, DTensor)  # or the test is blind
+                assert isinstance(mass, DTensor)  # otherwise the test checks nothing
                 mass._local_tensor.zero_()
                 layer.reset_parameters()
                 same(whole(mass), before, {"rtol": 0, "atol": 0}, "masses")

@@ -1,4 +1,4 @@
-"""What spread layers do in a training step beside others: FSDP2, DDP, micro-batches, optimizers, scalers of losses."""
+"""Sharded layers in a training step with FSDP2, DDP, micro-batches, optimisers and gradient scalers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ROWS = [5, 3]
 
 
 def pair(mesh: DeviceMesh, name: str, **options: object) -> tuple[OutputLayer, OutputLayer]:
-    """A layer, and the same spread."""
+    """Return a layer and a sharded copy."""
     torch.manual_seed(3)
     alone = build(name, D, range(V, 0, -1), dtype=torch.float64, **options)
     return alone, shard_classes(copy.deepcopy(alone), mesh)
 
 
 def a_body() -> nn.Sequential:
-    """Whose tables are of 7 and 12 rows: not alike on two processes."""
+    """Return a body whose tables have 7 and 12 rows, sharded unevenly."""
     torch.manual_seed(4)
     return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, D)).double()
 
@@ -50,7 +50,7 @@ def sharded(body: nn.Sequential, mesh: DeviceMesh) -> nn.Module:
 
 
 def rows(step: int, rank: int, classes: int = V) -> tuple[Tensor, Tensor, slice]:
-    """Inputs and targets of all processes' rows, and which are this one's."""
+    """Return inputs and targets of all processes' rows, and the slice of this process."""
     generator = torch.Generator().manual_seed(step)
     inputs = torch.randn(sum(ROWS), 5, generator=generator, dtype=torch.float64)
     target = torch.randint(classes, (sum(ROWS),), generator=generator)
@@ -58,7 +58,7 @@ def rows(step: int, rank: int, classes: int = V) -> tuple[Tensor, Tensor, slice]
 
 
 def whole(parameter: Any, of: Any = None) -> Tensor:
-    """All of a parameter's gradient, or of another tensor, on every process."""
+    """Return the full gradient of a parameter, or another full tensor, on every process."""
     found = parameter.grad if of is None else of
     if isinstance(found, DTensor):
         return found.full_tensor()
@@ -79,7 +79,7 @@ def same_gradients(found: nn.Module, wanted: nn.Module) -> None:
 
 
 def one_norm(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Clipping and steps over a body of FSDP2 and a spread table, with sparse and dense gradients; torch's, on one."""
+    """Clip and step an FSDP2 body and a sharded table, with sparse and dense gradients, as torch on one process."""
     for name, options in (("hierarchical", {}), ("full", {}), ("adaptive", {"cutoffs": [8, 20]})):
         for kind in ("sgd", "adagrad"):
             alone, layer = pair(mesh, name, **options)
@@ -89,15 +89,15 @@ def one_norm(mesh: DeviceMesh, rank: int, folder: Path) -> None:
             parameters = [*whole_body.parameters(), *dense.parameters()]
             theirs = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad}[kind](parameters, lr=0.1)
             ours = SparseAwareOptimizer([body, layer], kind, 0.1)
-            for step in range(3):  # at first no row of any process is in a cluster
+            for step in range(3):  # in the first step no row is in a cluster
                 inputs, target, own = rows(step, rank, V if step else 8)
                 dense(whole_body(inputs), target).backward()
                 layer(body(inputs[own]), target[own]).backward()
                 same_gradients(layer, dense)
-                for max_norm in (1e3, 0.3):  # one that changes nothing, and one that does
+                for max_norm in (1e3, 0.3):  # without and with clipping
                     wanted = float(nn.utils.clip_grad_norm_(parameters, torch.inf))
                     torch.testing.assert_close(ours.clip(max_norm), wanted, rtol=1e-11, atol=0)
-                    for each in parameters:  # torch divides by a little more than the norm
+                    for each in parameters:  # torch adds a small constant to the norm
                         each.grad = each.grad * min(1.0, max_norm / wanted)  # type: ignore[operator]
                 for each in (theirs, ours):
                     each.step()
@@ -108,7 +108,7 @@ def one_norm(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def torch_clips(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """torch's own clipping over DTensors of a body and of a table says the same norm."""
+    """torch's own clipping over DTensors of the body and the table finds the same norm."""
     layer, body = pair(mesh, "sampled", sparse=False)[1], sharded(a_body(), mesh)
     inputs, target, own = rows(0, rank)
     layer(body(inputs[own]), target[own]).backward()
@@ -136,7 +136,7 @@ def torch_optimizers(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def micro_batches(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Two backward passes, of which one process brings no rows to the second, are one of their sum."""
+    """Two backward passes equal one of their sum, even if one process has no rows in the second."""
     for name, options in (
         ("differentiated", {}),
         ("class-based", {}),
@@ -165,7 +165,7 @@ def micro_batches(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def gradient_of_rows_alone(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Whoever asks for the gradient of hidden vectors gets no other."""
+    """Asking for the gradient of hidden vectors alone accumulates no other."""
     layer = pair(mesh, "differentiated")[1]
     hidden = torch.randn(3, D, dtype=torch.float64, requires_grad=True)
     torch.autograd.grad(layer(hidden, torch.arange(3)), hidden)
@@ -173,7 +173,7 @@ def gradient_of_rows_alone(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def frozen(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """A table that does not learn, of rows that want gradients on one process only: the other has none to give."""
+    """A frozen table with rows that need gradients on one process only: the other has none to send."""
     for name in ("full", "hierarchical", "class-based", "adaptive", "differentiated", "self-normalized"):
         alone, layer = (each.requires_grad_(False) for each in pair(mesh, name))
         generator = torch.Generator().manual_seed(1)
@@ -184,12 +184,12 @@ def frozen(mesh: DeviceMesh, rank: int, folder: Path) -> None:
             everything = torch.cat([hidden, hidden.detach()[:count]])
             alone(everything, torch.cat([target, target[:count]])).backward()
             layer(seen, target[own]).backward()
-            if rank == 0:  # each process's own loss is its rows' share, times two
+            if rank == 0:  # each process's loss is its rows' share times 2
                 torch.testing.assert_close(seen.grad, 2 * hidden.grad, **NEAR)  # type: ignore[operator]
 
 
 def narrow(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """In bfloat16, and under autocast, two backward passes have the gradients of one process, to their digits."""
+    """In bfloat16 and under autocast, two backward passes give the gradients of one process, within rounding."""
     for name in ("class-based", "importance", "hierarchical", "sampled", "full", "adaptive"):
         for dtype in (torch.bfloat16, torch.float32):
             alone, layer = (each.to(dtype) for each in pair(mesh, name))
@@ -212,7 +212,7 @@ def narrow(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """A scaled loss gives the same steps; what overflows on one process lets all of them pass by."""
+    """A scaled loss gives the same steps; an overflow on one process makes all of them skip the step."""
     for sparse in (True, False):
         models = [(sharded(a_body(), mesh), pair(mesh, "hierarchical", sparse=sparse)[1]) for _ in range(2)]
         plain, ours = (SparseAwareOptimizer(each, "adagrad", 0.1) for each in models)
@@ -246,7 +246,7 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def means(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Of gradients that one process has and another has not, of each kind."""
+    """Average dense, sparse and missing gradients that only one process has."""
     dense, rows, neither = (nn.Parameter(torch.zeros(4, 2)) for _ in range(3))
     if rank == 1:
         dense.grad = torch.ones(4, 2)
@@ -258,7 +258,7 @@ def means(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """A row's gradient is what the losses of all processes give it; rows without one, numbers and none at all too."""
+    """A row's gradient sums over the losses of all processes; also rows without gradients and empty shards."""
     for count in (3, 0):
         generator = torch.Generator().manual_seed(count)
         everything = torch.randn(5 + count, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -276,7 +276,7 @@ def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def without_some(mesh: DeviceMesh, rank: int, folder: Path) -> None:
-    """Classes taken out, such as padding, are so of a spread layer too; a target among them is refused on all."""
+    """Excluded classes, such as padding, stay excluded in a sharded layer; all processes refuse them as targets."""
     for name in ("full", "sampled", "hierarchical", "class-based"):
         alone, layer = pair(mesh, name, without=[0, 7])
         generator = torch.Generator().manual_seed(1)
@@ -307,17 +307,17 @@ def without_some(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 
 
 def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
-    """Classes over one dimension of a mesh; over the other the mean, of two backward passes, and one norm."""
+    """Classes sharded over one mesh dimension; gradients averaged over the other; two backward passes; one norm."""
     size = line.size() // 2
     mesh = init_device_mesh("cpu", (2, size), mesh_dim_names=("data", "classes"))
     bounds = [0, 5, 10] if size == 1 else [0, 5, 5, 8, 10]
     for name, options in (
         ("hierarchical", {}),  # sparse gradients
-        ("adaptive", {"cutoffs": [8, 20]}),  # dense ones, and none at all
-        ("differentiated", {}),  # parameters that are on all
+        ("adaptive", {"cutoffs": [8, 20]}),  # dense gradients, and none at all
+        ("differentiated", {}),  # replicated parameters
     ):
         alone, _ = pair(line, name, **options)
-        torch.manual_seed(rank)  # the first processes' parameters count, whatever the others drew
+        torch.manual_seed(rank)  # the first processes' parameters are broadcast
         layer = build(name, D, range(V, 0, -1), dtype=torch.float64, **options)
         if rank < size:
             layer.load_state_dict(alone.state_dict())
@@ -362,7 +362,7 @@ def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
         part.weight.fill_(1)
     part(torch.full((1, D), float(rank), dtype=torch.float64), torch.tensor([0])).backward()
     of_half = sum(range(rank // size * size, rank // size * size + size)) / size
-    expected = -of_half * (1 - 1 / V)  # of this half of the processes alone
+    expected = -of_half * (1 - 1 / V)  # over this half of the processes only
     torch.testing.assert_close(float(part.weight.grad.full_tensor()[0, 0]), expected)  # type: ignore[union-attr]
 
 

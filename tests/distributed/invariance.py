@@ -1,4 +1,4 @@
-"""What a layer says and learns when its classes are spread over processes, beside what it says on one."""
+"""Results and training of layers sharded by class over processes, compared with one process."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer
 
 D = 12
 ELSEWHERE = {"sampled-quadratic-kernel", "sampled-random-fourier", "partial-index"}
-"""Cases that cannot be spread, and say so."""
+"""Cases that refuse sharding."""
 _MESHES: list[DeviceMesh] = []
 _DIFFERENCES: list[str] = []
 
 
 def rows_of(size: int) -> list[int]:
-    """How many rows each process has: unequal, and none on one."""
+    """Return the number of rows of each process: unequal, and none on one."""
     return [5, 0, 3, 2][:size] if size > 1 else [8]
 
 
 def batch(num_classes: int, rows: int, dtype: torch.dtype, several: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden vectors, targets, some of them ignored, contexts and groups of all rows; the same on all processes."""
+    """Return hidden vectors, targets (some ignored), contexts and groups of all rows; the same on all processes."""
     generator = torch.Generator().manual_seed(rows + num_classes)
     hidden = torch.randn(rows, D, generator=generator, dtype=torch.float64).to(dtype)
     shape = (rows, several) if several else (rows,)
@@ -48,7 +48,7 @@ def batch(num_classes: int, rows: int, dtype: torch.dtype, several: int = 0) -> 
 
 
 def whole(tensor: Any) -> Tensor:
-    """All rows of a table, or of its gradient, on every process."""
+    """Return all rows of a table or of its gradient on every process."""
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
     tensor = tensor.to_dense() if tensor.is_sparse else tensor
@@ -62,12 +62,12 @@ def gradient(parameter: Tensor) -> Tensor:
     found = whole(grad)
     if grad.is_sparse and isinstance(parameter, DTensor):
         found = found.clone()
-        distributed.all_reduce(found, group=parameter.device_mesh.get_group())  # each process has the rows that it owns
+        distributed.all_reduce(found, group=parameter.device_mesh.get_group())  # each has its own rows
     return found
 
 
 def seed_of_next() -> int:
-    """What the first process's generator gives the next batch."""
+    """Return the seed that the first process's generator gives the next batch."""
     state = torch.get_rng_state()
     found = int(torch.randint(2**31, ()))
     torch.set_rng_state(state)
@@ -84,10 +84,10 @@ NEAR = {
 def compare(
     case: LayerCase, num_classes: int, dtype: torch.dtype, mesh: DeviceMesh, counts: Sequence[int], **more: Any
 ) -> None:
-    """Note how the layer over a mesh, whose processes have so many rows each, differs from the one alone."""
+    """Record differences between the layer sharded over a mesh, with these row counts, and the layer alone."""
     near = dict(NEAR[dtype])
     if case.name == "cnn" and dtype == torch.float32:
-        near["atol"] = 5e-6  # a network's gradient is a sum over all words, in another order
+        near["atol"] = 5e-6  # the network's gradient sums over all words in another order
     alone = case.build(D, num_classes, dtype=dtype, **more)
     spread = shard_classes(copy.deepcopy(alone), mesh)
     rank, size, processes = mesh.get_local_rank(), mesh.size(), mesh.get_group()
@@ -146,7 +146,7 @@ def compare(
         wanted = alone(hidden, share, label_smoothing=0.2)
         found = spread(hidden[own], share[own], label_smoothing=0.2)
         for loss in (wanted, found):
-            if loss.requires_grad:  # not of a tree of one class
+            if loss.requires_grad:  # False for a tree of one class
                 loss.backward()
         distributed.all_reduce(total := found.detach().clone(), group=processes)
         same(total / size, wanted.detach(), near, "loss of probabilities")
@@ -158,7 +158,7 @@ def compare(
 
 
 def same(found: Tensor, wanted: Tensor, near: dict[str, Any], what: str = "") -> None:
-    """Note a difference, and go on: the other processes do. What is near is measured by the largest number."""
+    """Record a difference and continue, as the other processes do. `atol` is relative to the largest number."""
     largest = max(1.0, float(wanted.detach().abs().max())) if wanted.numel() else 1.0
     try:
         torch.testing.assert_close(found, wanted, rtol=near["rtol"], atol=near["atol"] * largest)
@@ -167,7 +167,7 @@ def same(found: Tensor, wanted: Tensor, near: dict[str, Any], what: str = "") ->
 
 
 def learn(case: LayerCase, rank: int, size: int, optimizer: str) -> None:
-    """Ten steps of the optimiser, of two batches each, whose gradient is clipped."""
+    """Compare ten optimiser steps of two batches each, with gradient clipping."""
     alone = case.build(D, 31)
     spread = shard_classes(copy.deepcopy(alone), _MESHES[0])
     counts = rows_of(size)
@@ -193,13 +193,13 @@ def learn(case: LayerCase, rank: int, size: int, optimizer: str) -> None:
 
 
 def forget_the_factors_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """A way back on which only what is this process's own arrives."""
+    """A backward pass that receives only this process's own part."""
     own = share.batch.rank
     return RECEIVED_BACK(share, [each if rank == own else torch.zeros_like(each) for rank, each in enumerate(found)])
 
 
 def forget_sums_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """A way back on which the rows' factors arrive, and not the projections' gradients."""
+    """A backward pass that receives the rows' factors but not the projections' gradients."""
     own, rows = share.batch.rank, share.batch.counts
     return RECEIVED_BACK(
         share,
@@ -211,23 +211,23 @@ def forget_sums_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple
 
 
 def forget_to_average(parameters: Sequence[Tensor], group: Any) -> None:
-    """No all-reduce of what all processes have."""
+    """Skip the all-reduce of replicated parameters."""
 
 
 def forget_what_others_send(batch: Batch, parts: Sequence[Sequence[Tensor]], sizes: Sequence[int]) -> list[Tensor]:
-    """An exchange whose last part is lost."""
+    """An exchange that loses its last part."""
     *received, last = EXCHANGE(batch, parts, sizes)
     return [*received, torch.zeros_like(last)]
 
 
 def add_log_of_size(log_z: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
-    """Log Z as it is where each process adds what is on all."""
+    """Log Z as if each process added the replicated part."""
     found, of_target = JOINED(log_z, log_prob)
     return found + math.log(len(log_z)), of_target - math.log(len(log_z))
 
 
 def no_hits(pairs: tuple[Tensor, Tensor], span: slice) -> tuple[Tensor, Tensor]:
-    """Samples that are the target count beside it."""
+    """Find no samples equal to the target, so that they count as negatives."""
     return pairs[0][:0], pairs[1][:0]
 
 
@@ -240,7 +240,7 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
     "log-size": ("self-normalized", softmaxes, "joined", add_log_of_size),
     "hits": ("blackout-distinct", fetched, "_pairs", no_hits),
 }
-"""What a test plants to see that it is noticed: in which layer, where, and what stands there then."""
+"""Planted faults that the comparison must detect: layer, owner, attribute, replacement."""
 
 
 CASES_HERE = {case.id: case for case in CASES if case.id not in ELSEWHERE}
@@ -248,12 +248,12 @@ SHAPES = ((311, torch.float64), (3, torch.float64), (2, torch.float64), (1, torc
 
 
 def layers(rank: int, size: int, names: Sequence[str]) -> int:
-    """How many differences there are in layers of these names."""
+    """Return the number of differences in layers of these names."""
     found = 0
     for case in CASES_HERE.values():
         if case.name not in names:
             continue
-        shapes, optimizers = (SHAPES[:3:2], ["adagrad"]) if size == 2 else (SHAPES, list(OPTIMIZERS))  # day and night
+        shapes, optimizers = (SHAPES[:3:2], ["adagrad"]) if size == 2 else (SHAPES, list(OPTIMIZERS))  # daily, nightly
         for num_classes, dtype in shapes:
             compare(case, num_classes, dtype, _MESHES[0], rows_of(size))
             found += printed(f"{case.id} of {num_classes} classes, {dtype}, on {rank} of {size}")
@@ -264,7 +264,7 @@ def layers(rank: int, size: int, names: Sequence[str]) -> int:
 
 
 def many_classes(rank: int, size: int) -> int:
-    """How many differences there are in layers of 10,007 classes."""
+    """Return the number of differences in layers of 10,007 classes."""
     found = 0
     for case in CASES_HERE.values():
         if not case.label and case.name != "target-sampling":
@@ -274,7 +274,7 @@ def many_classes(rank: int, size: int) -> int:
 
 
 def printed(where: str) -> int:
-    """Print the differences that were noted, and return how many there were."""
+    """Print the recorded differences and return their number."""
     found = len(_DIFFERENCES)
     for difference in _DIFFERENCES:
         print(f"{where}: {difference}", flush=True)
@@ -283,7 +283,7 @@ def printed(where: str) -> int:
 
 
 def faults(size: int) -> int:
-    """How many faults make no difference on any process."""
+    """Return the number of planted faults that no process detects."""
     unnoticed = 0
     for fault, (case, owner, name, wrong) in FAULTS.items():
         right = getattr(owner, name)
@@ -304,7 +304,7 @@ def main(rank: int, size: int, store: str, what: str) -> int:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     _MESHES.append(init_device_mesh("cpu", (size,)))
-    with ops.using(guarded_draws="torch"):  # compiled code has chances of its own
+    with ops.using(guarded_draws="torch"):  # compiled code has its own random stream
         if what == "faults":
             found = faults(size)
         elif what == "many-classes":

@@ -1,4 +1,4 @@
-"""Programs of the tests run in several processes, with gloo and one thread each."""
+"""Run test programs in several processes, with gloo and one thread each."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 
 def run(module: str, folder: Path, size: int, *arguments: str) -> tuple[bool, str]:
-    """Run a module of the tests in so many processes; whether all ended well, and what they print."""
+    """Run a test module in this many processes; return whether all succeeded, and their output."""
     (folder / "store").unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     calls = [
@@ -31,7 +31,7 @@ def run(module: str, folder: Path, size: int, *arguments: str) -> tuple[bool, st
 
 
 def take_part(jobs: Mapping[str, Callable[[DeviceMesh, int, Path], None]]) -> None:
-    """Be one of the processes that :func:`run` starts, and do those of the jobs that it names."""
+    """Act as one of the processes that :func:`run` starts, and do the jobs named on the command line."""
     rank, size, store, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))

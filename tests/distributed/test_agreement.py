@@ -1,4 +1,4 @@
-"""What processes do together besides a step."""
+"""Collective operations besides a step."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.distributed.processes import run
 
 
 def test_processes_agree(tmp_path: Path) -> None:
-    """All in one start of processes, which takes longer than any of them."""
+    """All jobs share one start of processes, which takes longer than any of them."""
     well, printed = run("agreement", tmp_path, 2, ",".join(job for job in JOBS if job not in ("save", "load")))
     assert well, printed
 

@@ -1,4 +1,4 @@
-"""Layers from the meta device are made where they are spread: the same on any number of processes."""
+"""Layers from the meta device are materialised as shards, identically on any number of processes."""
 
 from pathlib import Path
 

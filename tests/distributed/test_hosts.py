@@ -1,4 +1,4 @@
-"""Spread layers in a training step beside FSDP2, DDP, micro-batches, optimizers and scalers of losses."""
+"""Sharded layers in a training step with FSDP2, DDP, micro-batches, optimisers and gradient scalers."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.distributed.processes import run
 
 
 def test_a_step_beside_others(tmp_path: Path) -> None:
-    """All in one start of processes, which takes longer than any of them."""
+    """All jobs share one start of processes, which takes longer than any of them."""
     well, printed = run("hosts", tmp_path, 2, ",".join(JOBS))
     assert well, printed
 

@@ -1,4 +1,4 @@
-"""Layers whose classes are spread over processes say and learn what they do on one."""
+"""Layers sharded by class over processes give the results and training of one process."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The script of the page "Many machines" runs, as torchrun starts it."""
+"""The script of the page "Many machines" runs under torchrun."""
 
 import re
 import subprocess

@@ -42,7 +42,7 @@ SLOW: list[dict[str, Any]] = [
     for name, options in EXACT.items()
     for spread in (True, False)
     for more in ({}, ADAM, {**SGD, "batching": "sentence"}, {"rows": 1})
-    if (name, spread) != ("partial", False)  # whose tail each draws for itself
+    if (name, spread) != ("partial", False)  # each process draws its own tail
 ]
 SLOW += [
     {"name": name, "spread": True, "options": options, **more} for name, options in SHARED.items() for more in ({}, SGD)

@@ -1,4 +1,4 @@
-"""Processes that train a language model together end as one that trains it alone, step by step and stopped between."""
+"""Processes that train a language model together match one that trains alone, also when stopped and resumed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS = {"lstm": LSTM, "feed-forward": FeedForward}
 
 
 class Group(NamedTuple):
-    """The processes, a mesh of all of them, and one of this process by itself."""
+    """The processes, a mesh of all of them, and a mesh of this process alone."""
 
     processes: Processes
     everyone: DeviceMesh
@@ -87,7 +87,7 @@ def loop_of(
 
 
 def run(loop: LanguageModelLoop, steps: float = math.inf) -> LanguageModelLoop:
-    """Train to the end, or for so many looks at whether to stop."""
+    """Train to the end, or until the stop request was checked this many times."""
     try:
         with StopAfter(steps) as stop:
             loop.run(stop)
@@ -124,7 +124,7 @@ def as_one(
     model: dict[str, Any] | None = None,
     **training: Any,
 ) -> None:
-    """What all learn is what one learns, whose draws are those of a layer that is spread over it alone."""
+    """All processes learn what one learns; its draws are those of a layer sharded over a mesh of one process."""
     mine = model_of(name, group.everyone if spread else None, options, **(model or {}))
     other = model_of(name, group.alone if spread else None, options, **(model or {}))
     assert any(isinstance(each, DTensor) for each in mine.output.parameters()) == spread
@@ -137,7 +137,7 @@ def as_one(
 
 
 def resumed(group: Group, name: str, **training: Any) -> None:
-    """From several processes to one, from one to several, and between a layer that is spread and one that is not."""
+    """Resume from several processes on one, from one on several, and between a sharded and an unsharded layer."""
     wanted = model_of(name, None)
     reference = run(loop_of(wanted, ALONE, **training))
     processes, rank = group.processes, group.processes.rank
@@ -151,14 +151,14 @@ def resumed(group: Group, name: str, **training: Any) -> None:
     for place, (together, spread, steps) in enumerate(ways):
         model = model_of(name, group.everyone if spread else None)
         before, folder = (group.folder / f"{label}-{place - back}" for back in (1, 0))
-        if together is ALONE:  # each goes on by itself
+        if together is ALONE:  # each resumes by itself
             folder = group.folder / f"{label}-{place}-{rank}"
         if place:
             came_from = before if before.exists() else group.folder / f"{before.name}-0"
             if rank == 0 or together is ALONE:
                 shutil.copytree(came_from, folder)
             distributed.barrier()
-            with torch.no_grad():  # all comes from the checkpoint
+            with torch.no_grad():  # everything must come from the checkpoint
                 for each in model.output.parameters():
                     each.zero_()
         loop = loop_of(model, together, folder, **training)
@@ -172,7 +172,7 @@ def resumed(group: Group, name: str, **training: Any) -> None:
 
 
 def resumed_as_if_never_stopped(group: Group, name: str, spread: bool) -> None:
-    """On as many processes, dropout and draws included: bit for bit, where a sum has two parts and so one order."""
+    """On as many processes, dropout and draws included; bit-identical on two, where a sum has only one order."""
     mesh, options = group.everyone if spread else None, {"validations": 3}
     whole = model_of(name, mesh, dropout=0.3, layers=2)
     run(loop_of(whole, group.processes, **options))
@@ -189,7 +189,7 @@ def resumed_as_if_never_stopped(group: Group, name: str, spread: bool) -> None:
 
 
 def stopped_by_one(group: Group) -> None:
-    """One process is asked to stop, and all do at the same place, also within a validation."""
+    """If one process is asked to stop, all stop at the same place, also within a validation."""
     for steps in (3, 6, 7):
         loop = loop_of(model_of("full", None), group.processes, group.folder / f"stopped-{steps}", validations=40)
         run(loop, steps if group.processes.rank == 1 else 10**6)
@@ -198,7 +198,7 @@ def stopped_by_one(group: Group) -> None:
 
 
 def by_the_clock(group: Group) -> None:
-    """Clocks differ, and what the clock decides does not."""
+    """Clocks differ between processes, but decisions by the clock agree."""
     loop = loop_of(model_of("full", group.everyone), group.processes, minutes=0.02, validations=3, schedule="linear")
     if group.processes.rank:
         loop.seconds = 0.2
@@ -208,7 +208,7 @@ def by_the_clock(group: Group) -> None:
 
 
 def own_draws(group: Group) -> None:
-    """Of a layer that all have whole each process draws for itself, and all learn the same from what all drew."""
+    """With a replicated layer, each process draws its own samples, and all learn the same from all draws."""
     for name, options, rows in (
         ("sampled", {"num_samples": 5}, 3),
         ("sampled", {"num_samples": 5, "proposal": "quadratic-kernel"}, 3),
@@ -231,13 +231,13 @@ def own_draws(group: Group) -> None:
 
 
 def averaged(group: Group) -> None:
-    """Gradients are the mean of all, of rows that some meet, that none does, and of one value only."""
+    """Gradients are averaged over processes: rows that some have, rows that none has, replicated values."""
     torch.manual_seed(3)
     table = torch.nn.Embedding(6, 2, sparse=True)
     model = torch.nn.Sequential(table, torch.nn.Linear(2, 1)).double()
     rank, size = group.processes.rank, group.processes.size
     with torch.no_grad():
-        model[1].weight += rank  # all begin with the first one's
+        model[1].weight += rank  # all start from the first one's weights
     output = model_of("full", None).output
     together = Together(model, output)
     alone = copy.deepcopy(model)
@@ -272,7 +272,7 @@ if __name__ == "__main__":
     here = Group(Processes(number, count, number), line, DeviceMesh.from_group(singles[number], "cpu"), place)
     for text in sys.argv[4:]:
         job = json.loads(text)
-        print(text, flush=True)  # the last one printed is the one that failed
+        print(text, flush=True)  # the last one printed is the failed one
         JOBS[job.pop("job", "as_one")](here, **job)
         distributed.barrier()
     distributed.destroy_process_group()

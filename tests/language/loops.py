@@ -1,4 +1,4 @@
-"""Loops over models small enough to run in a moment, and what stops and validates them."""
+"""Training loops over tiny models, and helpers that stop and validate them."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ COUNTS = np.bincount(TEXT, minlength=V)
 
 
 class StopAfter(StopRequest):
-    """Asks to stop after so many steps."""
+    """Requests a stop after this many steps."""
 
     def __init__(self, steps: float = math.inf) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class StopAfter(StopRequest):
 
 @dataclass
 class Scripted:
-    """A validation that says what it is told to, and then the last of it for ever."""
+    """A validation that returns the given values, then the last one forever."""
 
     values: list[float]
     calls: int = 0
 
     def __call__(self, model: LanguageModel) -> float:
-        assert model.training  # whoever validates sees to the mode
-        model.eval()  # and need not put it back
+        assert model.training  # the validation sets the mode
+        model.eval()  # and need not restore it
         self.calls += 1
         return self.values[min(self.calls, len(self.values)) - 1]
 

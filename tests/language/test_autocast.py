@@ -1,4 +1,4 @@
-"""Language models under autocast: near float32 on every processor, also where torch has no LSTM in half precision."""
+"""Language models under autocast: close to float32 on every processor, also where torch has no half-precision LSTM."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ WORDS, TARGET, MORE = (torch.randint(V, (9, 4), generator=generator) for _ in ra
 
 
 def spread(kind: type[LanguageModel]) -> LanguageModel:
-    """Weights as after training: gates and tanh are away from their linear middle."""
+    """Return a model with weights as after training: gates and tanh outside their linear range."""
     model = kind(build("full", D, [3] * V))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -29,7 +29,7 @@ def spread(kind: type[LanguageModel]) -> LanguageModel:
 
 
 def two_calls(model: LanguageModel, dtype: torch.dtype | None) -> tuple[Tensor, dict[str, Tensor], State]:
-    """Loss () and gradients of a text that is cut in two, and the state after."""
+    """Return the loss () and gradients of a text cut in two, and the final state."""
     model.zero_grad()
     with torch.autocast("cpu", dtype, enabled=dtype is not None):
         hidden, state = model.hidden(WORDS)
@@ -43,7 +43,7 @@ def check_autocast(kind: type[LanguageModel], dtype: torch.dtype) -> None:
     model = spread(kind)
     exact, exact_gradients, exact_state = two_calls(model, None)
     loss, gradients, state = two_calls(model, dtype)
-    share = {torch.bfloat16: 0.03, torch.float16: 0.004}[dtype]  # some roundings of 2^-8 or 2^-11 one after the other
+    share = {torch.bfloat16: 0.03, torch.float16: 0.004}[dtype]  # several successive roundings of 2^-8 or 2^-11
     torch.testing.assert_close(loss, exact, rtol=share / 10, atol=0)
     for name, gradient in gradients.items():
         assert gradient.dtype == torch.float32
@@ -53,7 +53,7 @@ def check_autocast(kind: type[LanguageModel], dtype: torch.dtype) -> None:
 
 
 def check_states_of_other_processors() -> None:
-    """A checkpoint may be resumed where autocast reaches the LSTM and was written where it did not, and the reverse."""
+    """A checkpoint may move between processors where autocast reaches the LSTM and where it does not."""
     model = spread(LSTM)
     exact, _ = model(WORDS, TARGET, model.hidden(MORE)[1])
     for carried in (torch.float32, torch.bfloat16):
@@ -64,7 +64,7 @@ def check_states_of_other_processors() -> None:
 
 
 def check_chance_is_left_alone() -> None:
-    """In a new process, which has not looked for an LSTM before: seeds draw the same on every processor."""
+    """In a new process, before any LSTM probe: seeds give the same draws on every processor."""
     model = spread(LSTM)
     before = torch.get_rng_state()
     with torch.autocast("cpu", torch.bfloat16):
@@ -73,7 +73,7 @@ def check_chance_is_left_alone() -> None:
 
 
 def check_torch_has_no_lstm() -> None:
-    """Else nothing would be proved, or no way round it be needed any more."""
+    """Otherwise the test proves nothing, or the workaround is no longer needed."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return
     with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="LSTM"):
@@ -126,7 +126,7 @@ def test_models_cast_as_a_whole(kind: type[LanguageModel], dtype: torch.dtype) -
 
 @pytest.mark.parametrize("isa", ["AVX2", "SSE41"])
 def test_on_a_processor_without_half_precision(isa: str) -> None:
-    """oneDNN reads its level once, so in a process of its own."""
+    """In a subprocess, as oneDNN reads its level only once."""
     call = "from tests.language import test_autocast as t; t.check_on_a_lesser_processor()"
     subprocess.run(
         [sys.executable, "-c", call],

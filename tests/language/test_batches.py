@@ -1,4 +1,4 @@
-"""Batches: every word is a target once an epoch, what stands before it is its word, and numbers reach them all."""
+"""Batches: every word is a target once per epoch, after its preceding word, and batch numbers reach all of them."""
 
 import numpy as np
 import pytest
@@ -15,24 +15,24 @@ sizes = {"rows": st.integers(1, 12), "length": st.integers(1, 9)}
 
 @given(n=st.integers(1, 120), **sizes)
 def test_a_stream_has_every_word_once_and_in_order(n: int, rows: int, length: int) -> None:
-    ids = np.arange(1, n + 1)  # all different: a word is its own place
+    ids = np.arange(1, n + 1)  # all different: each word is its position
     batches = StreamBatches(ids, rows, length, START)
     every = [batches.batch(0, number) for number in range(len(batches))]
     columns = torch.cat([batch.target for batch in every])
     assert columns.shape[1] == min(rows, n)
     kept = [column[column >= 0].tolist() for column in columns.T]
-    # the columns, one after the other, are the text
+    # the concatenated columns are the text
     assert [word for column in kept for word in column] == ids.tolist()
     assert max(map(len, kept)) - min(map(len, kept)) <= 1
     assert [batch.continues for batch in every] == [False] + [True] * (len(every) - 1)
     assert [len(batch.target) for batch in every[:-1]] == [length] * (len(every) - 1)
     for batch in every:
         inside = batch.target >= 0
-        # the word before 5 is 4, and before the first word of the text stands `start`
+        # the word before 5 is 4, and `start` precedes the first word of the text
         assert torch.equal(batch.words[inside], torch.where(batch.target == 1, START, batch.target - 1)[inside])
         assert ((batch.words >= 0) & (batch.words <= n)).all()
         assert inside[0].any()
-        # where a column has ended, no word comes any more
+        # no word follows the end of a column
         assert torch.equal(inside, inside.to(torch.uint8).cummin(0).values.bool())
 
 

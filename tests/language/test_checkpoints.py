@@ -1,4 +1,4 @@
-"""A run that was stopped ends as one that was not; and what goes wrong with its checkpoint."""
+"""A stopped and resumed run ends like an uninterrupted one; and checkpoint errors."""
 
 import math
 from pathlib import Path
@@ -47,12 +47,12 @@ def test_stopped_and_resumed_ends_as_if_never_stopped(
         expected.run(stop)
 
     folder, stops = tmp_path / "cut", 0
-    for steps in (1, 3, 2, math.inf):  # the third falls into the second epoch's middle where there are 5 an epoch
-        torch.manual_seed(77)  # what chance another process has
+    for steps in (1, 3, 2, math.inf):  # with 5 steps per epoch, the third stop is in the middle of the second epoch
+        torch.manual_seed(77)  # another process has another random state
         model, it = loop(folder)
         if it.has_checkpoint:
             it.resume()
-            # the script goes on where it stood
+            # the scripted validation continues where it stopped
             it._validate.calls = len(it.curve)
         try:
             with StopAfter(steps) as stop:
@@ -69,7 +69,7 @@ def test_stopped_and_resumed_ends_as_if_never_stopped(
 
 
 def test_a_resumed_run_of_target_sampling_learns_from_its_partition(tmp_path: Path) -> None:
-    """Candidates are no part of the state: they come from the text again."""
+    """Candidates are not part of the state: they are derived from the text again."""
 
     def seen(folder: Path, steps: float) -> list[list[int]]:
         model = small_model("target-sampling")
@@ -97,7 +97,7 @@ def test_a_resumed_run_of_target_sampling_learns_from_its_partition(tmp_path: Pa
     assert seen(tmp_path / "cut", 2) + seen(tmp_path / "cut", math.inf) == whole
 
 
-# --- what goes wrong ---
+# --- errors ---
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def words_of(corpus: LanguageCorpus, name: str) -> Sentences:
 
 
 def expected_counts(train: Sentences, min_count: int, max_vocabulary: int | None) -> dict[str, int]:
-    """Counts of the training text, the special words included, in falling order."""
+    """Return the counts of the training text, special words included, in descending order."""
     kept = with_unknown(train, "<unk>", min_count, None if max_vocabulary is None else max_vocabulary - 1)
     kept["</s>"] = sum(map(bool, train))
     return dict(sorted(kept.items(), key=lambda item: (-item[1], item[0])))
@@ -90,7 +90,7 @@ def test_any_three_texts(
 
 
 def cut_after(sentences: Sentences, words: float) -> int:
-    """The number of sentences, from the front, that first hold so many words."""
+    """Return the length of the shortest prefix of sentences with this many words."""
     held = 0
     for number, sentence in enumerate(sentences, 1):
         held += len(sentence)
@@ -186,7 +186,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     other = read_language_corpus(TRAIN, [["a", "a"]], [["b", "b"]], min_count=6)
     other.save(tmp_path / "corpus")
     assert LanguageCorpus.load(tmp_path / "corpus").fingerprint == other.fingerprint
-    assert np.array_equal(loaded.valid, corpus.valid)  # what was opened before stays as it was
+    assert np.array_equal(loaded.valid, corpus.valid)  # corpora opened before are unchanged
 
 
 def test_folders_that_hold_no_corpus(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_ids_may_be_written_to_as_pytorch_does(tmp_path: Path) -> None:
     for corpus in (made, LanguageCorpus.load(tmp_path)):
         for name in TEXTS:
             ids = getattr(corpus, name)
-            torch.from_numpy(ids)[0] = corpus.end_of_sentence  # what is read-only ends the process here
+            torch.from_numpy(ids)[0] = corpus.end_of_sentence  # writing to read-only memory would crash here
             assert ids[0] == corpus.end_of_sentence
     assert LanguageCorpus.load(tmp_path).train.tolist() == before
 

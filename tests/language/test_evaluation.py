@@ -1,4 +1,4 @@
-"""Perplexity against brute force, however a text is cut, and its bands of frequency made by hand."""
+"""Perplexity against brute force, however a text is cut, and frequency bands against hand-made ones."""
 
 import math
 import warnings
@@ -31,7 +31,7 @@ def model_over(layer: str, **options: Any) -> LanguageModel:
 
 
 def brute_force(model: LanguageModel) -> np.ndarray:
-    """(n,) log-probabilities, each word predicted from all before it, by the formulas in numpy."""
+    """Return log-probabilities (n,), each word given all before it, from the formulas in numpy."""
     before = [0, *TEXT[:-1]]
     cell = {name: each.detach().numpy() for name, each in model.recurrent.named_parameters()}  # type: ignore[union-attr]
     names = {"W0": "weight_ih_l0", "U0": "weight_hh_l0", "b0": "bias_ih_l0", "c0": "bias_hh_l0"}
@@ -40,7 +40,7 @@ def brute_force(model: LanguageModel) -> np.ndarray:
     output = {name: each.detach().numpy() for name, each in model.output.named_parameters()}
     if isinstance(model.output, FullSoftmax):
         table = oracles.log_softmax(hidden, output["weight"], output["bias"])
-    else:  # a bias is one more dimension, of which every hidden vector has 1
+    else:  # the bias is one more dimension, in which hidden vectors are 1
         nodes = np.hstack([output["weight"], output["bias"][:, None]])
         rows = np.hstack([hidden, np.ones((len(hidden), 1))])
         table = np.log([tree_probabilities(model.output.tree, row, nodes) for row in rows])
@@ -59,7 +59,7 @@ def test_one_row_is_brute_force_however_it_is_cut(layer: str, length: int) -> No
     assert report.perplexity == pytest.approx(math.exp(-expected.mean()), rel=1e-9)
 
 
-@pytest.mark.parametrize("layer", [name for name in LAYERS if name != "cnn"])  # which wants words, not counts
+@pytest.mark.parametrize("layer", [name for name in LAYERS if name != "cnn"])  # it needs words, not counts
 def test_a_batch_that_is_scored_in_parts_is_scored_alike(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, text = model_over(layer), [*TEXT, *TEXT, *TEXT]
     whole = perplexity(model, text, end=0, rows=3)
@@ -119,7 +119,7 @@ def test_no_word_is_refused() -> None:
 
 
 def test_bands_by_hand() -> None:
-    """Ranks are by count, of equal ones the first id: here id 1, then 0, then 2 to 104."""
+    """Ranks are by count, ties by id: here id 1, then 0, then 2 to 104."""
     counts = np.array([5, 9, *[2] * 103])
     log_prob = np.log([0.5, 0.125, 0.1, 0.01])
     report = PerplexityReport(1.0, log_prob, np.array([1, 0, 10, 104]), 1.0)

@@ -1,4 +1,4 @@
-"""The loop: what a budget, a schedule and patience do, and that no step touches a sparse table as a whole."""
+"""The loop: budget, schedule and patience; and no step touches all of a sparse table."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ def test_a_budget_of_epochs(epochs: float, validations: int, steps: int, points:
 
 
 def test_a_budget_of_minutes_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock of our own, on which a step takes 1 second and a validation 100."""
+    """With a fake clock on which a step takes 1 second and a validation 100."""
     clock = [0.0]
     monkeypatch.setattr("vastmax.runs.run.time.perf_counter", lambda: clock[0])
 
@@ -54,7 +54,7 @@ def test_a_budget_of_minutes_leaves_validation_out(monkeypatch: pytest.MonkeyPat
         loop.run(stop)
     assert loop.seconds == 10
     assert [point["seconds"] for point in loop.curve] == [4, 7, 10]
-    assert [point["learning_rate"] for point in loop.curve] == pytest.approx([0.7, 0.4, 0.1])  # linear in the time
+    assert [point["learning_rate"] for point in loop.curve] == pytest.approx([0.7, 0.4, 0.1])  # linear in time
     assert loop.epochs == 2
 
 
@@ -72,10 +72,10 @@ def test_the_curve_tells_the_schedule_and_the_losses() -> None:
 
 @pytest.mark.numerics
 def test_the_loop_is_what_one_writes_by_hand() -> None:
-    """Two epochs by torch alone: the state goes on within an epoch, gradients stop there, are clipped and forgotten."""
+    """Two epochs in plain torch: batches of an epoch share the state, not gradients, which are clipped and reset."""
     model = small_model(tie=True)  # every gradient is dense
     hand = copy.deepcopy(model)
-    batches = StreamBatches(TEXT, rows=3, length=30, start=1)  # the last of an epoch is shorter
+    batches = StreamBatches(TEXT, rows=3, length=30, start=1)  # the last batch of an epoch is shorter
     loop = LanguageModelLoop(
         model, batches, LoopOptions(epochs=2, optimizer="sgd", learning_rate=2.0, schedule="constant", max_norm=0.05)
     )
@@ -91,7 +91,7 @@ def test_the_loop_is_what_one_writes_by_hand() -> None:
             loss = hand.output(hidden, batch.target)
             optimizer.zero_grad()
             loss.backward()
-            assert nn.utils.clip_grad_norm_(hand.parameters(), 0.05) > 0.05  # or nothing would be clipped here
+            assert nn.utils.clip_grad_norm_(hand.parameters(), 0.05) > 0.05  # so that clipping has an effect
             optimizer.step()
             kept = int((batch.target >= 0).sum())
             sums, words = sums + float(loss.detach()) * kept, words + kept
@@ -113,13 +113,13 @@ def test_patience_ends_the_run_and_gives_back_the_best() -> None:
     loop = small_loop(model, epochs=50, patience=3, validate=Watched([9, 7, 8, 7, 7]))
     with StopAfter() as stop:
         loop.run(stop)
-    assert [point["valid_perplexity"] for point in loop.curve] == [9, 7, 8, 7, 7]  # equal is no better
+    assert [point["valid_perplexity"] for point in loop.curve] == [9, 7, 8, 7, 7]  # equal does not count as better
     assert torch.equal(model.output.weight, kept[1])
     assert not torch.equal(model.output.weight, kept[-1])
 
 
 def test_an_infinite_perplexity_is_the_first_to_be_beaten() -> None:
-    """As a layer's first steps may leave it; the next validation is waited for."""
+    """As after a layer's first steps; patience waits for the next validation."""
     loop = small_loop(small_model(), epochs=4, patience=1, validate=Scripted([math.inf, 9.0, 8.0, 7.0]))
     with StopAfter() as stop:
         loop.run(stop)

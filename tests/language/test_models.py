@@ -25,7 +25,7 @@ def feed_forward(order: int = 4, **options: Any) -> FeedForward:
 
 
 def spread(model: LanguageModel, seed: int = 0) -> LanguageModel:
-    """In float64, every weight large enough to matter, biases too."""
+    """Return the model in float64 with weights and biases large enough to matter."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double()
     with torch.no_grad():
@@ -35,7 +35,7 @@ def spread(model: LanguageModel, seed: int = 0) -> LanguageModel:
 
 
 def weights_of(model: LanguageModel) -> oracles.Weights:
-    """The weights by the papers' names."""
+    """Return the weights under the papers' names."""
     found = {"C": model.embedding.weight, "V": model.output.weight, "v": model.output.bias}
     if isinstance(model, FeedForward):
         found |= {"H": model.projection.weight, "d": model.projection.bias}
@@ -68,7 +68,7 @@ def test_hidden_vectors_and_gradients_are_the_formulas(case: Case) -> None:
     model = spread(make())
     here = weights_of(model)
     values = {name: each.detach().numpy().copy() for name, each in here.items()}
-    # a second text beside the first must not matter to it
+    # a second text in the batch must not affect the first
     words, target = torch.tensor([WORDS, WORDS[::-1]]).T, torch.tensor([TARGETS, [-100] * len(TARGETS)]).T
 
     hidden, _ = model.hidden(words)
@@ -120,7 +120,7 @@ def test_a_shared_table_is_one_parameter_that_both_learn(name: str) -> None:
     alone.load_state_dict(model.output.state_dict())
     hidden, _ = model.hidden(words)
     alone(hidden.detach(), target).backward()
-    # only the input's words get more than the output gives them: the state goes through them alone
+    # only the input words get more than the output's gradient: only they feed the state
     more = (whole - alone.weight.grad).abs().amax(1)
     met = {int(word) for word in words.flatten()} | ({model.start} if isinstance(model, FeedForward) else set())
     assert {int(row) for row in (more > 1e-7).nonzero()} == met
@@ -133,7 +133,7 @@ def test_adaptive_input_goes_with_adaptive_output() -> None:
     assert {id(each) for each in model.parameters()} == {id(each) for each in [*mine, *recurrent]}
     words = torch.tensor([[50], [3]])
     hidden, _ = model.hidden(words)
-    hidden.sum().backward()  # through the input alone
+    hidden.sum().backward()  # through the input only
     rank = int(softmax.ranks.of(torch.tensor([50])))
     tail = [each.grad for each in softmax.tail_weights]
     assert rank >= 30
@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(make: Callable[[], object], 
 
 
 def known_model() -> tuple[LanguageModel, np.ndarray]:
-    """A model whose next word is drawn from a distribution that the oracle knows, whatever stands before."""
+    """Return a model and the oracle's distribution of the next word, which does not depend on earlier words."""
     torch.manual_seed(0)
     model = spread(feed_forward(order=2), seed=4).float()
     weights = {name: each.detach().double().numpy() for name, each in weights_of(model).items()}
@@ -177,7 +177,7 @@ def known_model() -> tuple[LanguageModel, np.ndarray]:
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 2.0])
 @pytest.mark.parametrize("limits", [{}, {"top_k": 4}, {"forbidden": [0, 3]}, {"forbidden": [0, 3], "top_k": 4}])
 def test_draws_are_from_the_distribution(temperature: float, limits: dict[str, Any]) -> None:
-    """Chi-squared; a right program fails each of the 12 cases with probability 1e-4 over seeds, and the seed is set."""
+    """Chi-squared: a correct program fails each of the 12 cases with probability 1e-4 over seeds; the seed is fixed."""
     model, p = known_model()
     p = p ** (1 / temperature)
     p[limits.get("forbidden", [])] = 0
@@ -199,7 +199,7 @@ def test_draws_are_from_the_distribution(temperature: float, limits: dict[str, A
 
 
 def test_draws_follow_what_was_drawn() -> None:
-    """With top_k=1 nothing is left to chance: each word is the best after all that stand before it."""
+    """With top_k=1 sampling is deterministic: each word is the best given all before it."""
     model = spread(LSTM(FullSoftmax(D, V), layers=2))
     words = torch.tensor([WORDS, WORDS[::-1]]).T
     drawn = model.generate(words, 5, top_k=1)
@@ -212,14 +212,14 @@ def test_draws_follow_what_was_drawn() -> None:
     "build", [lambda: LSTM(FullSoftmax(D, V), layers=2), feed_forward], ids=["lstm", "feed-forward"]
 )
 def test_texts_begin_anew_behind_a_word(build: Callable[[], LanguageModel]) -> None:
-    """Each text by itself: one may end where another goes on."""
+    """Each text restarts by itself: one may end while another continues."""
     model = spread(build())
     with torch.no_grad():
-        model.output.get_parameter("bias").zero_()  # else one word is the best everywhere
+        model.output.get_parameter("bias").zero_()  # otherwise one word is best everywhere
         model.output.get_parameter("weight").mul_(4)
     words = torch.tensor([WORDS, WORDS[::-1], [3] * len(WORDS)]).T
     on = model.generate(words, 12, top_k=1)
-    restart = int(on[1, 0])  # so that it is met at least once, and not by all at once
+    restart = int(on[1, 0])  # so that it occurs at least once, but not in all texts at once
     drawn = model.generate(words, 12, top_k=1, restart=restart)
     assert not torch.equal(on, drawn)
     assert not (drawn == restart).all(1).any()

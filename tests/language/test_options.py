@@ -1,4 +1,4 @@
-"""Schedules against tables made by hand, and values that are not accepted."""
+"""Schedules against hand-made tables, and rejected values."""
 
 import math
 from typing import Any
@@ -10,12 +10,12 @@ from vastmax.language import LoopOptions, ModelOptions
 
 
 def rates(options: LoopOptions, epochs: int) -> list[float]:
-    """At the beginning of each epoch."""
+    """Return the learning rate at the start of each epoch."""
     return [options.rate(epoch / epochs, 0) for epoch in range(epochs)]
 
 
 def test_halving_is_zarembas_small_network() -> None:
-    """13 epochs: rate 1 for 4, then half of it at each."""
+    """13 epochs: rate 1 for 4, then halved at each."""
     options = LoopOptions(epochs=13, optimizer="sgd", learning_rate=1.0, schedule="halving")
     assert rates(options, 13) == [1, 1, 1, 1, *(0.5**k for k in range(1, 10))]
     assert options.rate(3.99 / 13, 0) == 1

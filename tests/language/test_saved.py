@@ -1,4 +1,4 @@
-"""Models on disk: what is read back predicts as what was written; a run that was stopped ends as one that was not."""
+"""Models on disk: a loaded model predicts like the saved one; a resumed run ends like an uninterrupted one."""
 
 import json
 import os
@@ -145,7 +145,7 @@ def test_an_interrupted_run_ends_as_another(
 def test_what_was_learnt_for_a_layer_is_taken_from_the_checkpoint(
     corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, place: str | None
 ) -> None:
-    """Vectors are trained by several threads: another process would not build the same tree."""
+    """Several threads train the vectors, so another process would not build the same tree."""
     built = 0
 
     def another(*_: Any, **__: Any) -> Any:
@@ -157,7 +157,7 @@ def test_what_was_learnt_for_a_layer_is_taken_from_the_checkpoint(
 
     monkeypatch.setattr(place or "vastmax.comparison.methods._vectors", another)
     monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
-    options = {} if place else {"epsilon": 0.3}  # words in several leaves, and so trees of other sizes
+    options = {} if place else {"epsilon": 0.3}  # words in several leaves, so that trees differ in size
     config = config_of(replace(METHODS[label], options={**METHODS[label].options, **options}))
 
     def interrupt(_: Any) -> None:
@@ -167,7 +167,7 @@ def test_what_was_learnt_for_a_layer_is_taken_from_the_checkpoint(
         train(corpus, config, tmp_path, progress=interrupt)
     run = train(corpus, config, tmp_path)
     assert built == 1
-    assert run.record.building_seconds is None  # nobody knows any more
+    assert run.record.building_seconds is None  # unknown after resuming
     saved = load_language_model(str(tmp_path))
     np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
 
@@ -188,7 +188,7 @@ def test_a_run_on_a_gpu_is_stopped_and_goes_on(
         train(corpus, config, tmp_path, progress=interrupt)
     resumed = train(corpus, config, tmp_path)
     np.testing.assert_allclose(log_probs(resumed.model, corpus), log_probs(whole.model, corpus), atol=1e-2)
-    saved = load_language_model(tmp_path)  # on the processor
+    saved = load_language_model(tmp_path)  # on the CPU
     np.testing.assert_allclose(log_probs(saved.model, corpus), log_probs(resumed.model, corpus), atol=1e-2)
 
 
@@ -332,7 +332,7 @@ def test_a_model_of_single_sentences_draws_them_one_by_one(corpus: LanguageCorpu
     assert once.texts == draw_text(saved, prompt="g1w1 g0w0 g1w0\ng1w0", words=60, seed=3).texts
     text = once.texts[0]
     assert "</s>" in text
-    best = draw_text(saved, words=60, top_k=1).texts[0]  # the same best sentence again and again
+    best = draw_text(saved, words=60, top_k=1).texts[0]  # repeats the same best sentence
     assert "</s>" in best
     length = best.index("</s>") + 1
     assert best == (best[:length] * 60)[:60]
@@ -367,7 +367,7 @@ def test_a_word_of_the_text_is_not_taken_out(corpus: LanguageCorpus, tmp_path: P
 
 def test_too_many_open_files(corpus: LanguageCorpus, tmp_path: Path) -> None:
     train(corpus, config_of(METHODS["full"]), tmp_path)
-    load_language_model(tmp_path)  # what is imported is imported
+    load_language_model(tmp_path)  # do the lazy imports first
     for number in (0, 1):
         with few_files(number), pytest.raises(InputError, match=r"cannot be read .*Too many open files"):
             load_language_model(tmp_path)

@@ -1,4 +1,4 @@
-"""Perplexity a character: what words are in characters, and what spelling unknown ones takes."""
+"""Perplexity per character: words measured in characters, and the cost of spelling unknown ones."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ def corpus(tmp_path: Path, **options: int) -> LanguageCorpus:
 
 
 def by_hand(word: str) -> float:
-    """From the definition: characters and ends by their share among the distinct words, one of each yet to come."""
+    """Compute nats from the definition: shares of characters and ends among the distinct words, plus one unseen."""
     words = sorted({word for line in TRAIN for word in line.split()})
     total = sum(len(each) + 1 for each in words) + 1
     found = len(words) / total
@@ -67,7 +67,7 @@ def test_probabilities_of_all_words_sum_to_1() -> None:
     a, b = (math.exp(speller.nats("") - speller.nats(character)) for character in "ab")
     end = math.exp(-speller.nats(""))
     new = math.exp(-speller.nats("z") + speller.nats(""))
-    # whatever comes next, a character or the end, is one of these
+    # these are all possible continuations: a character or the end
     assert a + b + end + new * 1_112_064 == pytest.approx(1)
 
 
@@ -81,5 +81,5 @@ def test_it_is_kept_with_the_corpus(tmp_path: Path) -> None:
     np.save(tmp_path / "c" / "spelling.npy", np.ones((2, 2), np.float32))
     with pytest.raises(FormatError, match="spelling of another text"):
         LanguageCorpus.load(tmp_path / "c")
-    replace(found, spelling=None).save(tmp_path / "c")  # the file of the one before stays, and is not read
+    replace(found, spelling=None).save(tmp_path / "c")  # the old file remains but is not read
     assert LanguageCorpus.load(tmp_path / "c").spelling is None

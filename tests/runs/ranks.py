@@ -1,6 +1,6 @@
-"""Processes as ``torchrun`` starts them, without its own start: the launcher's store is in the process of the tests.
+"""Start processes as ``torchrun`` does, but without the launcher: the store lives in the test process.
 
-As a program: the jobs of `test_processes`, several in one start, as loading torch takes seconds.
+As a program: the jobs of `test_processes`, several per start, since loading torch takes seconds.
 """
 
 import json
@@ -18,7 +18,7 @@ from vastmax.runs import Processes, joined
 def start(
     size: int, call: Sequence[str], environment: dict[str, str] | None = None, restarts: int = 0, **options: Any
 ) -> list[tuple[int, str, str]]:
-    """Run a command in so many processes of a group; return the exit code of each, and what it printed."""
+    """Run a command in this many processes of a group; return the exit code and the output of each."""
     from torch.distributed import TCPStore
 
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
@@ -48,7 +48,7 @@ def start(
 
 
 def _outcome(job: Callable[[Processes], Any]) -> Any:
-    """What a job returns on this process, in a group of its own, or the type and the sentence of what it raises."""
+    """Return a job's result in its own group, or the type and message of its exception."""
     try:
         with joined() as processes:
             return job(processes)
@@ -70,7 +70,7 @@ def _shares(processes: Processes) -> Any:
 
 
 def _fails(processes: Processes, ranks: Sequence[int], error: Exception) -> None:
-    """Fail inside of a phase in a phase, where the others are about to say something else."""
+    """Fail in a nested phase while the other processes are about to gather something else."""
     with processes.together(), processes.together():
         if processes.rank in ranks:
             raise error
@@ -101,7 +101,7 @@ JOBS: dict[str, Callable[[Processes], Any]] = {
 
 
 def main() -> None:
-    """Print the outcome of each job, a line each."""
+    """Print the outcome of each job, one per line."""
     for name, job in JOBS.items():
         print(json.dumps([name, _outcome(job)]), flush=True)
 

@@ -1,4 +1,4 @@
-"""The store of runs' states: what comes back, what a kill or a full disk leaves, and what is refused."""
+"""The store of run states: round trips, kills and full disks, and refused checkpoints."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_tensors_of_torch_come_back_bit_for_bit(dtype: torch.dtype, tmp_path: Pa
 def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(3)
     torch.rand(7, generator=generator)
-    # a state of odd length before it: nothing has to be aligned
+    # preceded by a tensor of odd length: nothing needs alignment
     checkpoint(**arrays_of({"odd": torch.ones(3, dtype=torch.uint8), "chance": generator.get_state()})).save(tmp_path)
     expected = torch.rand(5, generator=generator)
     again = torch.Generator()
@@ -82,7 +82,7 @@ def test_what_is_loaded_is_a_copy_of_torch_and_a_map_of_numpy(tmp_path: Path) ->
     assert not found["a"].flags.owndata
     tensors_of(found)["a"].add_(1)
     assert (found["a"] == 1).all()
-    torch.from_numpy(found["a"]).add_(1)  # of the map itself: in memory, and not in the file
+    torch.from_numpy(found["a"]).add_(1)  # changes the copy-on-write map in memory, not the file
     assert (found["a"] == 2).all()
     assert (Checkpoint.load(tmp_path, "a test").tensors["a"] == 1).all()
 
@@ -91,11 +91,11 @@ def test_tensors_by_their_beginning() -> None:
     assert tensors_under("model", {"model.a.b": 1, "model2.c": 2, "model": 3}) == {"a.b": 1}
 
 
-# --- what goes wrong ---
+# --- errors ---
 
 
 def test_a_kill_while_saving_leaves_the_last_state(tmp_path: Path) -> None:
-    """Every file of a state holds its number: a state of two numbers would be half of one and half of the next."""
+    """Every file of a state holds its number, so a mixture of two states would show two numbers."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:  # save one state after the other until killed
@@ -111,7 +111,7 @@ def test_a_kill_while_saving_leaves_the_last_state(tmp_path: Path) -> None:
         found = Checkpoint.load(tmp_path, "a test")
         assert set(found.tensors["a"].ravel()) == {found.facts["number"]}
         assert found.facts["number"] >= 1
-        checkpoint(-1).save(tmp_path)  # what the kill left is no obstacle
+        checkpoint(-1).save(tmp_path)  # leftovers of the kill do not interfere
     assert Checkpoint.load(tmp_path, "a test").facts == {"number": -1}
     assert {path.name for path in tmp_path.iterdir()} == {"beside", "state.json", "state.safetensors"}
 
@@ -154,8 +154,8 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "about"),
     [
-        ("state.json", {"format": 1, "identity": {}, "curve": []}),  # language models, before there was one store
-        ("config.json", {"format": "vastmax embeddings 1", "checkpoint": 1}),  # embeddings, before
+        ("state.json", {"format": 1, "identity": {}, "curve": []}),  # language models, before the common store
+        ("config.json", {"format": "vastmax embeddings 1", "checkpoint": 1}),  # embeddings, before the common store
         ("state.json", {"format": 99}),
     ],
 )
@@ -206,7 +206,7 @@ def test_options_are_as_json_gives_them_back() -> None:
 def test_a_kill_while_deleting_leaves_no_half_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint().save(tmp_path / "checkpoint")
     with monkeypatch.context() as patched:
-        patched.setattr("shutil.rmtree", lambda *_, **__: None)  # the kill
+        patched.setattr("shutil.rmtree", lambda *_, **__: None)  # simulates the kill
         drop(tmp_path / "checkpoint")
     (left,) = tmp_path.iterdir()
     assert any(left.iterdir()) and not holds_checkpoint(tmp_path / "checkpoint")

@@ -1,4 +1,4 @@
-"""What processes of a group say to each other, and how an error on one ends all."""
+"""Communication between the processes of a group, and how an error on one ends all."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The base of long runs, by a run that only counts: its clock, reports, checkpoints, stops and their order."""
+"""The base class of long runs, tested with a counting run: clock, reports, checkpoints, stops and their order."""
 
 import math
 import subprocess
@@ -16,7 +16,7 @@ from vastmax.runs import Run, StopRequest, TrainingInterrupted
 
 
 class Counting(Run):
-    """Adds up chance, of which each step takes the next of a row; a step takes a second, everything else a hundred."""
+    """Sums random numbers, one per step; on the fake clock a step takes 1 s, everything else 100 s."""
 
     kind = "a count"
     report_seconds = 0.0
@@ -67,14 +67,14 @@ def test_what_happens_when(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr("vastmax.runs.run.time.perf_counter", lambda: clock[0])
     run = Counting(tmp_path, clock=clock).go()
     assert run.calls == ["begin", 1, 2, 3, 4, 5, "end"]
-    assert run.seconds == 5  # and none of what is no training
+    assert run.seconds == 5  # training only
     assert [report.words for report in run.reports] == [1, 2, 3, 4, 5]
     assert [report.loss for report in run.reports] == [0, 0.5, 1, 1.5, 2]
     assert [report.recent_loss for report in run.reports] == [0, 1, 2, 3, 4]
     assert [report.seconds_left for report in run.reports] == pytest.approx([4, 3, 2, 1, 0])
     assert {report.words_per_second for report in run.reports} == {1}
     assert {report.words_total for report in run.reports} == {5}
-    assert run.has_checkpoint  # until all is saved
+    assert run.has_checkpoint  # until everything is saved
 
 
 def test_reports_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_stopped_anywhere_and_resumed_it_ends_as_another(tmp_path: Path) -> None
         assert (stopped.value.checkpoint, stopped.value.share) == (tmp_path, stop_after / 5)
     resumed = Counting(tmp_path)
     resumed.resume()
-    resumed.go()  # nothing is left to do but what comes after the last step
+    resumed.go()  # only the work after the last step remains
     assert resumed.calls == ["begin", "end"]
     assert (resumed.total, resumed.words, resumed.losses.mean) == (whole.total, whole.words, whole.losses.mean)
     assert resumed.generator.random() == whole.generator.random()
@@ -179,7 +179,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path: Path) -> None:
     )
     words, warned, message = ran.stdout.strip().split("|")
     assert int(words) == 5
-    assert int(warned) == 6  # a checkpoint a step, and one at the end
+    assert int(warned) == 6  # one checkpoint per step, and one at the end
     assert message.startswith("no checkpoint was written: ") and " cannot be written (" in message
     assert "too large" in message
     assert not list((tmp_path / "checkpoint").glob("*"))

@@ -1,4 +1,4 @@
-"""A group of processes that are threads of one: what they do together in a second, where processes take several."""
+"""A group of processes simulated by threads, which takes one second instead of several."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Threads(Processes):
-    """One of them; `together` makes them."""
+    """One member of the group; created by `together`."""
 
     def __init__(self, rank: int, size: int, table: list[Any], barrier: threading.Barrier) -> None:
         super().__init__(rank, size, rank)
@@ -51,7 +51,7 @@ class Threads(Processes):
 
 
 def together(size: int, work: Callable[[Threads], T]) -> list[T]:
-    """What each of so many threads returns; the error that one of them raises where the others leave it to that."""
+    """Run work in this many threads and return the results; raise the original error if one fails."""
     table, barrier = [None] * size, threading.Barrier(size)
 
     def run(rank: int) -> T:
@@ -73,7 +73,7 @@ def together(size: int, work: Callable[[Threads], T]) -> list[T]:
 
 
 def train_together(size: int, corpus: Any, **options: Any) -> list[Embeddings]:
-    """`vastmax.train` in so many threads; what each returns."""
+    """Run `vastmax.train` in this many threads and return the results."""
     here = threading.local()
 
     @contextmanager

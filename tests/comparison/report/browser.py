@@ -1,4 +1,4 @@
-"""A headless Chromium, where there is one: the page is judged as people meet it, drawn."""
+"""A headless Chromium, if installed, to test the page as rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as a comparison on Penn Treebank might leave them: made by formulas, and no result of anything."""
+"""Synthetic records of a comparison on Penn Treebank: made by formulas, not measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORDS = 929_589
 FULL_PERPLEXITY = 114.5
 BANDS = [(1, 10), (11, 100), (101, 1000), (1001, 5000), (5001, 10_000)]
 
-# label: layer, kind, test perplexity, words a second in training, at test, memory in MB, who and when, address
+# label: layer, kind, test perplexity, words per second in training and test, memory in MB, authors and year, address
 METHODS: dict[str, tuple[str, str, float, float, float, int, str, str]] = {
     "full": ("full", "exact", 114.5, 3_900, 11_200, 640, "Bengio, Ducharme, Vincent, Jauvin 2003", "jmlr.org/a"),
     "partial": ("partial", "estimator", 115.9, 5_200, 11_000, 660, "Rastogi, Van Durme 2015", "arxiv.org/abs/b"),
@@ -45,7 +45,7 @@ FAILURE = "the worker of cnn was killed at 3.1 GB: give --memory more than that,
 
 
 def comparison_records(*, seeds: int = 1, failed: bool = True) -> list[RunRecord]:
-    """A run of each method and seed, and one that failed."""
+    """Return one run per method and seed, and a failed one."""
     runs = [_run(label, seed) for label in METHODS for seed in range(seeds)]
     if failed:
         runs.append(
@@ -58,7 +58,7 @@ def comparison_records(*, seeds: int = 1, failed: bool = True) -> list[RunRecord
 
 
 def run_of(label: str, test: float | None = None, *, layer: str | None = None, **more: Any) -> RunRecord:
-    """A run with one perplexity on all texts; of the layer that its label names, unless another one is given."""
+    """Return a run with one perplexity on all texts; the layer defaults to the label."""
     return RunRecord(label=label, layer=layer or label, perplexity={"test": test, "valid": test}, **more)
 
 
@@ -112,7 +112,7 @@ def _run(label: str, seed: int) -> RunRecord:
 
 
 def _point(final: float, epoch: int, seconds: float) -> dict:
-    # falls by a rate of its own, and after the rate of learning is halved more than before
+    # exponential decay towards the final perplexity
     valid = final * math.exp(0.95 * math.exp(-(epoch - 1) / 2.2) - 0.95 * math.exp(-(EPOCHS - 1) / 2.2))
     return {
         "epoch": float(epoch),

@@ -1,6 +1,6 @@
-"""Makes the picture of the report in the documentation: python -m tests.comparison.report.screenshot [RECORDS [PNG]].
+"""Make the documentation's picture of the report: python -m tests.comparison.report.screenshot [RECORDS [PNG]].
 
-Without records it shows those of Wikipedia in studies/.
+The default is the records of Wikipedia in studies/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PICTURE = ROOT / "docs" / "images" / "report.png"
 
 
 def screenshot(records: list[RunRecord], picture: Path, *, last: str = "#tradeoff") -> None:
-    """Write what a wide window shows of the report in light colours, down to a figure, in few colours."""
+    """Write a screenshot of the report in a wide window, light theme, down to one figure, with a reduced palette."""
     with TemporaryDirectory() as folder, chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
         page.goto(write_report(records, Path(folder) / "report.html").as_uri())

@@ -1,4 +1,4 @@
-"""The pictures as data for plotly: what is drawn, and how far the axes reach."""
+"""The figures as data for plotly: traces and axis ranges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vastmax.comparison.report.figures import View, comparison_figures
 
 
 def methods(view: View) -> dict[str, dict[str, Any]]:
-    """The traces of methods by label, without what is drawn beneath them."""
+    """Return the traces of methods by label, without background traces."""
     return {trace["meta"]: trace for trace in view.data if "meta" in trace}
 
 
@@ -50,7 +50,7 @@ def test_bands_stand_against_the_full_softmax() -> None:
 
 
 def drawn(*perplexities: float) -> list[tuple[float, str]]:
-    """Height and symbol of the points of methods with these perplexities; the last one's are of the full softmax."""
+    """Return the height and symbol of each method's point, by perplexity; the last is the full softmax."""
     runs = [
         RunRecord(label=str(n), layer="nce", perplexity={"test": value}, training_words_per_second=1.0)
         for n, value in enumerate(perplexities[:-1])
@@ -89,7 +89,7 @@ def test_curves_show_the_end_of_the_way_down() -> None:
 
     (progress,) = comparison_figures([*(run(str(n), 100.0 + n) for n in range(6)), run("full", 900.0)])
     x, y = (progress.views[0].layout[key]["autorangeoptions"] for key in ("xaxis", "yaxis"))
-    # the full softmax, and the line of full + 5 %, are within; the curve's beginnings, at 4000 and more, are not
+    # the full softmax and the line of full + 5 % are in range; the starts of the curves, at 4000 and more, are not
     assert 900 * 1.05 < y["clipmax"] < 2000 and 80 < y["clipmin"] < 100
     assert 15 < x["clipmin"] < 20
     assert progress.views[0].layout["shapes"][0]["y0"] == pytest.approx(945)

@@ -1,4 +1,4 @@
-"""What a comparison found, against sentences written by hand."""
+"""The findings of a comparison, against hand-written sentences."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_none_is_crowned_that_is_not_different_from_the_next(status: str) -> Non
 
 
 def test_cards_name_no_method_twice() -> None:
-    """One that wins everything has one card; the others say what else there is to know."""
+    """A method that wins everything gets one card; the other cards report something else."""
     records = [
         run("full", 100.0, training_words_per_second=10.0, evaluation_words_per_second=9.0, peak_memory=10**9),
         run("all", 90.0, training_words_per_second=50.0, evaluation_words_per_second=5.0, peak_memory=2 * 10**9),

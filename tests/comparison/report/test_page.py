@@ -1,4 +1,4 @@
-"""The report's file: what it holds without being drawn, and what stops it from being written."""
+"""The report's file: its contents without rendering, and what prevents writing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vastmax.errors import InputError
 
 
 class Loads(HTMLParser):
-    """Every address by which a page could fetch something."""
+    """Collects every address from which a page could load something."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def page(records: list[RunRecord], folder: Path) -> str:
 
 
 def figures(html: str) -> list[dict]:
-    """What the page's script draws."""
+    """Return the figures that the page's script draws."""
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     return json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is no JSON to a browser"))
 
@@ -96,7 +96,7 @@ def test_each_method_alone_makes_a_page(label: str, tmp_path: Path) -> None:
 
 
 def test_trees_say_what_building_them_took(tmp_path: Path) -> None:
-    """Which is part of no budget, so that a reader must find it."""
+    """The time to build is part of no budget, so the report must show it."""
     tree = {"kind": "clustered", "mean_bits": 14.5}
     runs = [
         RunRecord(label="built", layer="hierarchical", tree=tree, building_seconds=123.4),

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: sorted, switched, in light and dark, on a phone, and never on the network."""
+"""The report in a browser: sorting, switches, light and dark, phone width, no network access."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_in(browser: Any, path: Path, *, width: int = 1280, **options: Any) -> Any:
-    """Open a page in a context of its own, and note what it says (complaints) and what it asks for."""
+    """Open a page in its own context, and record its console messages, errors and requests."""
     page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
-    page.set_default_timeout(120_000)  # for machines with much else to do
+    page.set_default_timeout(120_000)  # for busy machines
     page.said, page.asked = [], []
     page.on("console", lambda message: page.said.append(message.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
@@ -46,12 +46,12 @@ def open_in(browser: Any, path: Path, *, width: int = 1280, **options: Any) -> A
 
 
 def settle(page: Any) -> None:
-    """Wait until all figures are drawn, and names are written into them."""
+    """Wait until all figures are drawn and labelled."""
     page.wait_for_selector("main[aria-busy=false]")
 
 
 def wait_until(page: Any, expression: str) -> None:
-    """Playwright's wait_for_function has the page evaluate text, which the page forbids."""
+    """Wait for a condition; Playwright's wait_for_function evaluates text in the page, which its policy forbids."""
     for _ in range(600):
         if page.evaluate(expression):
             return
@@ -61,7 +61,7 @@ def wait_until(page: Any, expression: str) -> None:
 
 @pytest.fixture(scope="module")
 def untouched(browser: Any, report: Path) -> Iterator[Any]:
-    """A page for tests that only look."""
+    """A shared page for read-only tests."""
     page = open_in(browser, report)
     yield page
     page.context.close()
@@ -69,7 +69,7 @@ def untouched(browser: Any, report: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, report: Path) -> Iterator[Open]:
-    """Opens pages; when the test ends none of them may have complained, or asked for anything but itself."""
+    """Opens pages; after the test, checks that none reported errors or requested anything but itself."""
     pages = []
 
     def opened(path: Path = report, **options: Any) -> Any:
@@ -109,7 +109,7 @@ def test_headings_sort_by_number_and_back_and_by_keyboard(open_page: Open) -> No
     heading = page.locator("#methods thead th").nth(WORDS_A_SECOND)
     heading.locator("button").click()
     speeds = numbers(column(page, WORDS_A_SECOND))
-    # as text 10,300 would come before 3,750
+    # as text, 10,300 would sort before 3,750
     assert speeds == sorted(speeds) and heading.get_attribute("aria-sort") == "ascending"
     heading.locator("button").click()
     assert numbers(column(page, WORDS_A_SECOND)) == speeds[::-1]
@@ -121,14 +121,14 @@ def test_headings_sort_by_number_and_back_and_by_keyboard(open_page: Open) -> No
     assert page.locator("#methods tbody tr").last.inner_text().startswith("cnn")
 
     page.locator("#methods thead th button").nth(AGAINST_FULL).click()
-    assert numbers(column(page, 2)) == sorted(numbers(column(page, 2)))  # 1.0122… before 1.0148…: not by their digits
+    assert numbers(column(page, 2)) == sorted(numbers(column(page, 2)))  # by value, not as text
 
     page.locator("#methods thead th button").nth(TO_FULL).click()
     times = column(page, TO_FULL)
     assert times.count("never") >= 5 and times.index("never") == len(times) - times.count("never")
 
     page.locator("#theme").focus()
-    for _ in range(3):  # past the box that scrolls, to the first heading and the next
+    for _ in range(3):  # past the scrollable box to the first heading and the next
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     kinds = column(page, 1)
@@ -152,7 +152,7 @@ def test_points_are_where_the_records_say(untouched: Any) -> None:
             .filter(t => t.meta).map(t => [t.name, [t.x[0], t.y[0]]]))"""
     )
     for label, (_, _, perplexity, speed, *_) in METHODS.items():
-        # the one far above is drawn at the edge
+        # the point far above is drawn at the edge
         assert at[label][0] == speed and (at[label][1] == perplexity) == (label != "negative-sampling")
     assert "negative-sampling (412)" in page.locator("#tradeoff + figcaption").inner_text()
     assert "full + 5 %" in page.locator("#progress").inner_text()
@@ -278,7 +278,7 @@ LAYOUT = """() => [...document.querySelectorAll(".plot")].map((plot) => {
 
 
 def short_runs() -> list[RunRecord]:
-    """Of a few seconds: all axes span less than a decade."""
+    """Return runs of a few seconds: all axes span less than a decade."""
     return [
         run_of(
             label,
@@ -371,6 +371,6 @@ def test_the_browser_is_forbidden_to_load_or_run_anything_else(browser: Any, rep
     page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
     assert page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')") == "refused"
     assert page.evaluate("window.hacked") is None
-    # refused by the page's own policy, and not because nobody answers there
+    # refused by the page's policy, not because no server answers
     assert blocked and set(blocked) == {"csp"}
     page.context.close()

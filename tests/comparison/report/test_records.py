@@ -1,4 +1,4 @@
-"""Rows of runs: what a file of them survives, and what it refuses."""
+"""Files of run records: what they survive, and what they refuse."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_written_is_json() -> None:
-    """Which has no word for infinity."""
+    """JSON has no infinity or NaN."""
     odd = RunRecord(label="a", layer="nce", perplexity={"test": math.inf}, curve=[{"loss": math.nan}], epochs=-math.inf)
     document = json.loads(json.dumps(odd.to_json(), allow_nan=False))
     assert (document["perplexity"], document["curve"], document["epochs"]) == ({"test": None}, [{"loss": None}], None)

@@ -1,4 +1,4 @@
-"""Rows, targets and fronts against values worked out by hand."""
+"""Rows, targets and Pareto fronts against values computed by hand."""
 
 import math
 
@@ -75,12 +75,12 @@ def test_the_target_is_the_mean_of_finals_and_five_percent() -> None:
     [
         # halfway from 400 to 100 in logarithms is 200
         ([(10.0, 400.0), (20.0, 100.0)], 15.0),
-        # from 800 down to 100 are three halvings, two of them lead to 200
+        # from 800 to 100 are three halvings; two reach 200
         ([(0.0, 800.0), (30.0, 100.0)], 20.0),
         ([(10.0, 400.0), (20.0, 200.0)], 20.0),
         ([(10.0, 150.0), (20.0, 100.0)], 10.0),
         ([(10.0, 400.0), (20.0, 201.0)], None),
-        # the first time counts, though it is lost again
+        # the first crossing counts, even if the value rises again
         ([(10.0, 400.0), (20.0, 100.0), (30.0, 500.0), (40.0, 90.0)], 15.0),
         ([(10.0, 400.0), (15.0, None), (17.0, math.inf), (20.0, 100.0)], 15.0),
         ([], None),
@@ -104,7 +104,7 @@ def test_time_to_full_in_rows() -> None:
     records = [full, *fast, *slow, blind]
     assert row(records, "fast").seconds_to_full == Estimate(7.5, pytest.approx(math.sqrt(12.5)))
     assert row(records, "fast").reaches_full is True
-    # one seed that never got there is not made up for by the other
+    # one seed that never reaches it is not compensated by the other
     assert (row(records, "slow").reaches_full, row(records, "slow").seconds_to_full) == (False, None)
     assert (row(records, "blind").reaches_full, row(records, "blind").seconds_to_full) == (None, None)
     assert row([*fast], "fast").reaches_full is None

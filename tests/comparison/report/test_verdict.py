@@ -1,4 +1,4 @@
-"""The verdict on pairs: its errors on data without any difference, and its rules on values worked out by hand."""
+"""The verdict on pairs: its false alarms on equal methods, and its rules on values computed by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drawn(
     better: float = 0.0,
     noise: float = 0.02,
 ) -> list[RunRecord]:
-    """Runs on one text whose parts are far from equally hard; all methods are equal, but the first is ``better``."""
+    """Return runs on one text with parts of very different difficulty; methods are equal, the first ``better``."""
     text = chance.normal(5.0, 0.3, PARTS)
     runs = []
     for method in range(methods):
@@ -66,17 +66,17 @@ def false_alarms(**kind: Any) -> float:
     ids=str,
 )
 def test_equal_methods_are_called_different_in_at_most_five_percent(kind: dict) -> None:
-    """5 % of 400 are 20, and 33 or more come by chance in 0.4 %; twice the rate stays below 33 in 12 %."""
+    """5 % of 400 are 20: 33 or more have probability 0.4 %; at twice the rate, fewer than 33 have 12 %."""
     assert false_alarms(**kind) * REPEATS < 33
 
 
 def test_the_rate_is_not_far_below_five_percent_either() -> None:
-    """The noise is wide, so that 5 % of perplexity are well within it: 8 or fewer of 400 come in 0.2 %."""
+    """The noise is far wider than 5 % of perplexity: 8 or fewer of 400 have probability 0.2 %."""
     assert false_alarms(methods=2, seeds=1, noise=1.0) * REPEATS > 8
 
 
 def test_a_small_difference_on_one_text_is_seen_since_it_is_paired() -> None:
-    """0.12 nats are 10 standard errors of the paired difference, and 2 of the unpaired."""
+    """0.12 nats are 10 standard errors of the paired difference and 2 of the unpaired."""
     chance = np.random.default_rng(21)
     for _ in range(20):
         (pair,) = judge(drawn(chance, methods=2, seeds=1, better=0.12, noise=0.06))
@@ -87,12 +87,12 @@ def test_a_small_difference_on_one_text_is_seen_since_it_is_paired() -> None:
 
 
 def test_one_seed_does_not_tell_less_than_five_percent_apart() -> None:
-    """0.03 nats are far beyond the text's chance, and no more than another seed of the same method may bring."""
+    """0.03 nats are far beyond the text's standard error, but within the spread between seeds of one method."""
     chance = np.random.default_rng(23)
     (pair,) = judge(one := drawn(chance, methods=2, seeds=1, better=0.03))
     assert pair.gap > 3 * (pair.chance or math.inf) and pair.status == "undecided"
     assert verdict_sentences(one) == ["m1 is within 5% of m0, too close to judge with one seed each: give --seeds 3."]
-    (pair,) = judge(three := drawn(chance, methods=2, seeds=3, better=0.03))  # whose spread is known
+    (pair,) = judge(three := drawn(chance, methods=2, seeds=3, better=0.03))  # with a known spread
     assert pair.gap < 0.05 and pair.status == "different"
     assert verdict_sentences(three)[0].startswith("m0 is best: its lead")
     same = drawn(chance, methods=4, seeds=1, noise=0.0)
@@ -148,7 +148,7 @@ def test_the_fall_by_hand(points: list, more: dict, fall: float | None) -> None:
 
 
 def pair_of(gap: float, better: float, worse: float, **more: Any) -> Pair:
-    """Two methods whose gap is far beyond chance, and what each gained while its words doubled the last time."""
+    """Return two methods with a significant gap, and the loss that each gained over the last doubling of words."""
     runs = []
     for label, test, fall in (("a", 5.0, better), ("b", 5.0 + gap, worse)):
         curve = [{"words": 1e6 * 2**k, "valid_perplexity": math.exp(5 + fall * (2 - k))} for k in range(3)]
