@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Words that no page, docstring or message says, with the term to use: a few rules.
-=======
-"""Check the pages for phrases to avoid, and suggest the terms that people search for.
->>>>>>> t3
+"""Check pages, docstrings, comments and messages for phrases to avoid, and suggest the terms that people search for.
 
     python -m tests.prose
 
@@ -60,14 +56,9 @@ def words_of(page: Path) -> int:
 
 
 def faults(page: Path) -> Iterator[str]:
-<<<<<<< HEAD
     """Each fault of a page with its line, and the term to use."""
     text = page.read_text(encoding="utf-8")
     for number, line in enumerate((without_code(text) if page.suffix == ".md" else text).split("\n"), 1):
-=======
-    """Yield each fault of a page with its line and the term to use."""
-    for number, line in enumerate(without_code(page.read_text(encoding="utf-8")).split("\n"), 1):
->>>>>>> t3
         for rule, instead in RULES.items():
             for found in re.finditer(rule, line, re.IGNORECASE):
                 yield f"{page.relative_to(ROOT)}:{number}: {found[0]!r}: say {instead}"

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Vectors that one run lends another: the output's where it has one per word, else the input's."""
-=======
 """Vectors that one run takes from another: the output's if it has one per word, else the input's."""
->>>>>>> t3
 
 from pathlib import Path
 
