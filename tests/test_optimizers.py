@@ -410,17 +410,19 @@ def test_adam_steps_at_a_rate_of_0_and_with_a_cycled_beta_as_torch_does() -> Non
 
 
 @every_optimizer
-def test_parameters_that_are_unfrozen_later_learn(name: str) -> None:
+def test_parameters_that_are_unfrozen_later_are_not_passed_by(name: str) -> None:
     model = Twins(sparse=True)
     model.table.requires_grad_(False)
     optimizer = SparseAwareOptimizer(model, name, 0.3)
     before = model.values()
     train(model, optimizer, [[3]])
     assert torch.equal(model.values()[0], before[0])
+    assert model.table.weight not in optimizer.state  # a large frozen table takes no memory
     model.table.requires_grad_(True)
-    train(model, optimizer, [[3]])
-    moved = (model.values()[0] != before[0]).any(1)
-    assert moved.nonzero().flatten().tolist() == [3]
+    with pytest.raises(InputError, match="a gradient that was frozen when the optimiser was made: make another after"):
+        train(model, optimizer, [[3]])
+    train(model, SparseAwareOptimizer(model, name, 0.3), [[3]])
+    assert (model.values()[0] != before[0]).any(1).nonzero().flatten().tolist() == [3]
 
 
 @every_optimizer
@@ -470,6 +472,24 @@ def test_options_that_touch_every_row_are_refused_for_adam() -> None:
     model.backward([1])
     with pytest.raises(InputError, match=r"^weight_decay and amsgrad would update every row of a sparse table: leave"):
         optimizer.step()
+
+
+def test_a_number_of_steps_of_any_type_goes_on() -> None:
+    """A file may hold it in a type that cannot be added to."""
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adam")
+    train(model, optimizer, STEPS)
+    found = {}
+    for dtype in (torch.float32, torch.uint16, torch.float8_e4m3fn, torch.bool):
+        state, copied = copy.deepcopy(optimizer.state_dict()), Twins(sparse=True)
+        for each in state["state"].values():
+            each["step"] = torch.tensor(1).to(dtype)
+        other = SparseAwareOptimizer(copied, "adam")
+        other.load_state_dict(state)
+        train(copied, other, STEPS)
+        found[dtype] = copied.values()
+    for values in found.values():
+        assert all(torch.equal(one, two) for one, two in zip(values, found[torch.float32], strict=True))
 
 
 @pytest.mark.parametrize("step", [-1.0, math.nan, math.inf, "3", None])
@@ -536,7 +556,7 @@ def test_parameters_are_given_at_construction() -> None:
         SparseAwareOptimizer(Twins(sparse=True).requires_grad_(False))
 
 
-@pytest.mark.parametrize("change", ["group", "shape", "name", "missing", "text"])
+@pytest.mark.parametrize("change", ["group", "shape", "name", "missing", "text", "rate", "no rate", "state"])
 def test_a_damaged_state_dict_is_refused(change: str) -> None:
     model = Twins(sparse=True)
     optimizer = SparseAwareOptimizer(model, "adagrad")
@@ -550,6 +570,12 @@ def test_a_damaged_state_dict_is_refused(change: str) -> None:
         state["state"][0]["exp_avg"] = state["state"][0].pop("sum")
     elif change == "missing":
         del state["state"]
+    elif change == "rate":
+        state["param_groups"][0]["lr"] = -1.0
+    elif change == "no rate":
+        del state["param_groups"][0]["lr"]
+    elif change == "state":
+        del state["state"][0]
     else:
         state["state"][0]["sum"] = "sum"
     before = copy.deepcopy(optimizer.state_dict())

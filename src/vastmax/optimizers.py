@@ -127,8 +127,8 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
     (:func:`vastmax.ops.adam_rows`). There is no weight decay and no momentum: both would update every row in every
     step.
 
-    It is a ``torch.optim.Optimizer``: learning-rate schedulers, ``state_dict``, hooks and ``torch.amp.GradScaler`` work
-    as with torch's own. Clip with :meth:`clip`; ``torch.nn.utils.clip_grad_norm_`` refuses sparse gradients.
+    It is a ``torch.optim.Optimizer``: learning-rate schedulers, ``state_dict``, step hooks and
+    ``torch.amp.GradScaler`` work as with torch's own. Clip with :meth:`clip`; ``torch.nn.utils.clip_grad_norm_`` refuses sparse gradients.
     Parameters may be plain, or DTensors sharded by FSDP2 or :func:`vastmax.distributed.shard_classes`, together in one
     optimiser. A ``ShardedGradScaler`` then takes :attr:`shards` in place of the optimiser.
 
@@ -163,8 +163,9 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
                 raise refused("module", module, "an nn.Module, or several in a list")
             module = nn.ModuleList(module)
         self.name = name
-        parameters = list(module.parameters())  # frozen ones too, which may be unfrozen later
-        if not any(parameter.requires_grad for parameter in parameters):
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self._frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
+        if not parameters:
             raise InputError("module has no trainable parameter: give one with requires_grad=True.")
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
         # torch's multi-tensor kernels take no plain tensors together with DTensors
@@ -192,16 +193,18 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
             optimizer.param_groups, optimizer.state = [group], self.state
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("name", "_optimizers", "_complete")
+        own = ("name", "_optimizers", "_complete", "_frozen")
         return {**super().__getstate__(), **{each: self.__dict__[each] for each in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for optimizer, group in zip(self._optimizers, self.param_groups, strict=True):
             optimizer.__setstate__({"param_groups": [group], "state": self.state})  # adds options of newer versions
-            if isinstance(optimizer, torch.optim.SparseAdam):  # counts steps in an int, the others in a tensor
-                for known in filter(None, map(self.state.get, group["params"])):
-                    known["step"] = int(known["step"])
+            for known in (self.state.get(each, {}) for each in group["params"]):
+                if "step" in known:  # of any type in a file; SparseAdam counts in an int, the others in a tensor
+                    steps = int(known["step"])
+                    is_int = isinstance(optimizer, torch.optim.SparseAdam)
+                    known["step"] = steps if is_int else torch.tensor(float(steps), dtype=torch.float32)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Raise InputError: all parameters are given at construction, where sparse and dense ones are separated."""
@@ -241,6 +244,10 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if any(parameter.grad is not None for parameter in self._frozen):
+            raise InputError(
+                "a parameter has a gradient that was frozen when the optimiser was made: make another after unfreezing."
+            )
         self._share()
         with torch.sparse.check_sparse_tensor_invariants(False):  # explicit, as torch warns about the default
             stepped = [parameter for each in self._optimizers for parameter in self._step_rows(each)]
@@ -328,6 +335,10 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         try:
             saved = [key for group in state_dict["param_groups"] for key in group["params"]]
             parameters = dict(zip(saved, self._parameters(), strict=True))
+            for group in state_dict["param_groups"]:
+                number("lr", float(group["lr"]), 0)
+            if self.name == "adagrad" and (missing := parameters.keys() - state_dict["state"].keys()):
+                raise KeyError(min(map(str, missing)))  # Adagrad has state from the start, Adam from the first step
             for key, state in state_dict["state"].items():
                 self._check(parameters[key], state)
             super().load_state_dict(state_dict)

@@ -11,7 +11,7 @@ from tests.corpora import sentences
 from tests.embeddings.stopping import stop_at
 from tests.runs.threads import train_together
 from vastmax.cli.app import app
-from vastmax.embeddings import Embeddings, export, import_vectors, train
+from vastmax.embeddings import EmbeddingOptions, Embeddings, export, import_vectors, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.warm_start import WarmStart
@@ -83,6 +83,15 @@ def test_pruned_ngrams_stay_so() -> None:
     assert set(went_on.subwords.held.tolist()) == set(start.subwords.held.tolist())
     for words in (start.vocabulary.words or [], ["xyzzy", "g3w3g3w1"]):
         np.testing.assert_allclose(went_on[words], start[words], atol=1e-5)
+
+
+def test_the_default_rate_is_an_eighth_of_the_usual_one_for_as_many_words() -> None:
+    warm = WarmStart(train(sentences(), **SMALL))
+    for words, usual in ((0, 0.085), (10**9, 0.023)):
+        options = EmbeddingOptions(dim=12, epochs=1)
+        assert options.for_corpus(words).learning_rate == usual
+        assert warm.for_corpus(options, words).learning_rate == pytest.approx(usual / 8, rel=0.05)
+    assert warm.for_corpus(EmbeddingOptions(learning_rate=0.5), 10**9).learning_rate == 0.5
 
 
 def test_a_start_with_other_ngrams_is_another() -> None:

@@ -94,5 +94,7 @@ def test_bad_arguments() -> None:
         cheapest_cutoffs([2, 1, 3], 8)
     with pytest.raises(InputError, match=r"counts\[1\] is nan: give a finite number"):
         cheapest_cutoffs([2, float("nan")], 8)
+    with pytest.raises(InputError, match="counts is empty: give the count of each class"):
+        cheapest_cutoffs([], 8)
     with pytest.raises(InputError, match="in_features is 0: give a whole number of 1 or more"):
         cheapest_cutoffs([2, 1], 0)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import asdict, fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -152,6 +153,7 @@ def train(
             raise InputError(f"engine {options.engine!r} does not support start: give engine {_COMPILED!r}.")
         warm = WarmStart(start, () if frozen is None else frozen)
         options = warm.checked(options)
+    resolved = options.for_corpus if warm is None else partial(warm.for_corpus, options)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
     with signals_held():
@@ -183,11 +185,11 @@ def train(
             folder is not None and resume and folder.is_finished,
         )
         if done:
-            return _finished(folder, options, chosen, processes)
+            return _finished(folder, resolved, chosen, processes)
         reports = stack.enter_context(reporting(progress if processes.leads else None))
         known = None if warm is None else warm.vocabulary
         corpus = stack.enter_context(_read(corpus, text, known, options.num_threads, reports, processes))
-        options = options.for_corpus((corpus.whole or corpus).num_words)
+        options = resolved((corpus.whole or corpus).num_words)
         chosen["learning_rate"] = shaping["learning_rate"] = options.learning_rate
         compiled = {"stream": processes.rank, "note": getattr(reports, "note", None), "start": warm}
         trainer: Trainer = make_trainer(corpus, options, **compiled if options.engine == _COMPILED else {})
@@ -249,15 +251,18 @@ def _read(
 
 
 def _finished(
-    folder: OutputFolder | None, options: EmbeddingOptions, chosen: dict[str, Any], processes: Processes
+    folder: OutputFolder | None,
+    resolved: Callable[[int], EmbeddingOptions],
+    chosen: dict[str, Any],
+    processes: Processes,
 ) -> Embeddings:
     """Load the finished model of these options, in all processes; InputError if it was made with other options."""
     found = None
     if folder is not None:
         found = Embeddings.load(folder.path)
         words = told(found.config, "corpus").get("words_kept")
-        usual = options.for_corpus(words if isinstance(words, int) else 0)
-        chosen = {**chosen, "learning_rate": usual.learning_rate}
+        known = isinstance(words, int) and 0 <= words < 2**62
+        chosen = {**chosen, "learning_rate": resolved(words if known else 0).learning_rate}
         if differs := differences(found.config.get("options", {}), chosen, free=_NOT_SHAPING):
             raise InputError(
                 f"{folder.path} contains a finished model, made with {differs}: add --overwrite to train again, or "

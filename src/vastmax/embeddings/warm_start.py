@@ -71,10 +71,9 @@ class WarmStart:
         return self.embeddings.vocabulary
 
     def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
-        """Return the options with the subword options of the start embeddings and a lower default learning rate.
+        """Return the options with the subword options of the start embeddings.
 
-        Unless a rate is given, it is an eighth of the default for training from scratch, so that training does not
-        destroy the vectors. Warn about words of floret models whose vectors are not the mean of their n-grams: they
+        Warn about words of floret models whose vectors are not the mean of their n-grams: they
         start from that mean.
 
         Raises:
@@ -98,8 +97,6 @@ class WarmStart:
                 raise InputError(
                     f"start has {kind}{' as floret' * rule.floret}, and this run has others: give the same."
                 )
-        if options.learning_rate is None:
-            options = replace(options, learning_rate=float(f"{options.default_learning_rate / _GENTLER:.2g}"))
         rule = options.subword_rule
         if rule is not None and rule.floret and (there.subwords is None or self.frozen):
             what, todo = (
@@ -115,6 +112,16 @@ class WarmStart:
                 stacklevel=4,
             )
         return options
+
+    def for_corpus(self, options: EmbeddingOptions, words: int) -> EmbeddingOptions:
+        """Return the options with the default learning rate for a corpus of so many words, unless a rate is given.
+
+        It is an eighth of that for training from scratch, so that training does not destroy the vectors.
+        """
+        usual = replace(options, min_learning_rate=0).for_corpus(words).initial_learning_rate
+        if options.learning_rate is not None:
+            return options
+        return replace(options, learning_rate=float(f"{usual / _GENTLER:.2g}"))
 
     def fingerprint(self) -> str:
         """Return a digest (32 hex digits) of all arrays, words and frozen words; a checkpoint resumes only with it."""

@@ -310,6 +310,7 @@ class WithoutClasses(OutputLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
         """Return statistics of the wrapped layer's draws for rows (N, d), targets (N,) and contexts (N,)."""
+        self._check_of_rows("context", hidden, context)
         return self.layer.sampling_report(hidden, self._inner_ids(target), self._context_left(context), repeats=repeats)
 
 

@@ -100,6 +100,8 @@ def cheapest_cutoffs(
         (1722, 8609, 35994)
     """
     share = as_weights(counts, "counts")
+    if not len(share):
+        raise InputError("counts is empty: give the count of each class.")
     if (rising := np.diff(share) > 0).any():
         place = int(rising.argmax()) + 1
         raise InputError(f"counts[{place}] is above the count before it: sort counts in decreasing order.")

@@ -37,7 +37,7 @@ _AT_ONE_EPOCH = {  # default learning rates for 1 epoch, a window of 5 and up to
     "cbow, published mean": {"negative-sampling": 0.2, "hierarchical": 0.13},
     "cbow, sum": {"negative-sampling": 0.085, "hierarchical": 0.04},
 }
-_HIGHEST = {"cbow, corrected mean": 0.3, "cbow, published mean": 0.12, "cbow, sum": 0.05}  # stable at d = 300
+_HIGHEST = {"cbow, corrected mean": 0.3, "cbow, published mean": 0.12, "cbow, sum": 0.05}  # of one epoch
 _ONE_EPOCH = 20e6  # words; a larger corpus counts as several epochs of this one
 
 

@@ -238,7 +238,7 @@ class EmbeddingTrainer(Trainer):
         statistics = self._core.run(self._position, last, self.options.num_threads)
         if not statistics.loss_sum <= _ABSURD * self._first_loss * statistics.examples:
             loss = statistics.loss_sum / max(1, statistics.examples)
-            raise diverged(self.options, rate, self.words_done, loss)
+            raise diverged(self.options, self._corpus, rate, self.words_done, loss)
         self._position = last
         self.words_done += statistics.words
         self._corpus.release()

@@ -136,7 +136,7 @@ class TorchEmbeddingTrainer(Trainer):
         loss = self.model(*batch, reduction="sum")
         value = loss.item()
         if not math.isfinite(value):
-            raise diverged(self.options, rate, self.words_done, value)
+            raise diverged(self.options, self._corpus, rate, self.words_done, value)
         loss.backward()
         self.optimizer.step()
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -76,7 +77,7 @@ class Trainer(ABC):
     objectives: ClassVar[Collection[str]]
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, chunk: int) -> None:
-        self.options = options
+        self.options = options.for_corpus((corpus.whole or corpus).num_words)
         self._corpus, self._ids, self._chunk = corpus, check_corpus(corpus), chunk
         self._keep = keep_probability(corpus.vocabulary.counts, options.subsample, options.subsample_formula)
         self._chunks_an_epoch = -(-len(self._ids) // chunk)
@@ -204,9 +205,10 @@ def initialise(vectors: NDArray[np.float32], seed: int, threads: int) -> None:
         list(pool.map(fill, range(0, rows, INITIALISATION_ROWS)))
 
 
-def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) -> DivergedError:
+def diverged(options: EmbeddingOptions, corpus: EncodedCorpus, rate: float, words: int, loss: float) -> DivergedError:
     """Return the error for a mean loss (in nats) that is NaN, infinite or absurd; it suggests a learning rate."""
-    usual, start = options.default_learning_rate, options.initial_learning_rate
+    default = replace(options, learning_rate=None, min_learning_rate=0).for_corpus((corpus.whole or corpus).num_words)
+    usual, start = default.initial_learning_rate, options.initial_learning_rate
     return DivergedError(
         f"training diverged to a loss of {loss:.3g} nats after {words:,} words, at learning rate {rate:.3g}: "
         f"give learning_rate {usual if start > 2 * usual else start / 4:.3g}."

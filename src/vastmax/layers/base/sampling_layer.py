@@ -308,11 +308,12 @@ class SamplingLayer(TableLayer):
             hidden: (N, d) hidden vectors.
             target: (N,) int64 classes.
             context: (N,) int64, the class before each target, or None.
-            repeats: number of draws.
+            repeats: number of draws, 1 or more (InputError).
 
         Returns:
             "samples", "effective_sample_size", "kl_divergence" in nats and "hit_rate", as in ``Diagnostics``.
         """
+        whole("repeats", repeats, 1)
         drawn = effective = hits = 0.0
         for _ in range(repeats):
             draws = self.draw(hidden, target, context)
