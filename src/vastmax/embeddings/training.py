@@ -261,8 +261,8 @@ def _finished(
     if folder is not None:
         found = Embeddings.load(folder.path)
         words = told(found.config, "corpus").get("words_kept")
-        known = isinstance(words, int) and 0 <= words < 2**62
-        chosen = {**chosen, "learning_rate": resolved(words if known else 0).learning_rate}
+        usual = resolved(words if isinstance(words, int) and 0 <= words < 2**62 else 0)
+        chosen = {**chosen, "learning_rate": usual.learning_rate}
         if differs := differences(found.config.get("options", {}), chosen, free=_NOT_SHAPING):
             raise InputError(
                 f"{folder.path} contains a finished model, made with {differs}: add --overwrite to train again, or "
