@@ -128,8 +128,8 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
     step.
 
     It is a ``torch.optim.Optimizer``: learning-rate schedulers, ``state_dict``, step hooks and
-    ``torch.amp.GradScaler`` work as with torch's own. Clip with :meth:`clip`; ``torch.nn.utils.clip_grad_norm_`` refuses
-    sparse gradients.
+    ``torch.amp.GradScaler`` work as with torch's own. Clip with :meth:`clip`; ``torch.nn.utils.clip_grad_norm_``
+    refuses sparse gradients.
     Parameters may be plain, or DTensors sharded by FSDP2 or :func:`vastmax.distributed.shard_classes`, together in one
     optimiser. A ``ShardedGradScaler`` then takes :attr:`shards` in place of the optimiser.
 
