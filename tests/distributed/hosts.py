@@ -345,7 +345,8 @@ def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
         torch.testing.assert_close(optimizer.clip(0.1), theirs.clip(0.1), rtol=1e-11, atol=0)
         for each in (optimizer, theirs):
             each.step()
-        for each, other in zip((*body.parameters(), *layer.parameters()), theirs._parameters, strict=True):
+        stepped = theirs.param_groups[0]["params"]
+        for each, other in zip((*body.parameters(), *layer.parameters()), stepped, strict=True):
             torch.testing.assert_close(
                 each.detach().full_tensor() if isinstance(each, DTensor) else each, other, **NEAR
             )
