@@ -417,6 +417,10 @@ def test_parameters_that_are_unfrozen_later_are_not_passed_by(name: str) -> None
     before = model.values()
     train(model, optimizer, [[3]])
     assert torch.equal(model.values()[0], before[0])
+    model.table.weight.grad = torch.ones_like(model.table.weight)  # left from before it was frozen
+    optimizer.step()
+    model.table.weight.grad = None
+    assert torch.equal(model.values()[0], before[0])
     assert model.table.weight not in optimizer.state  # a large frozen table takes no memory
     model.table.requires_grad_(True)
     with pytest.raises(InputError, match="a gradient that was frozen when the optimiser was made: make another after"):

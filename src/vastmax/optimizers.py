@@ -181,9 +181,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
             self._optimizers = [torch.optim.Adagrad(parameters, lr=learning_rate, foreach=foreach)]
         else:
             self._optimizers = [torch.optim.SGD(parameters, lr=learning_rate, foreach=foreach)]
-        self._complete = False
         super().__init__([each.param_groups[0] for each in self._optimizers], self._optimizers[0].defaults)
-        self._complete = True
         for each in self._optimizers:
             self.state.update(each.state)
         self._share()
@@ -194,7 +192,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
             optimizer.param_groups, optimizer.state = [group], self.state
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("name", "_optimizers", "_complete", "_frozen")
+        own = ("name", "_optimizers", "_frozen")
         return {**super().__getstate__(), **{each: self.__dict__[each] for each in own}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -209,7 +207,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Raise InputError: all parameters are given at construction, where sparse and dense ones are separated."""
-        if self._complete:
+        if len(self.param_groups) == len(self._optimizers):
             raise InputError("parameters cannot be added: construct the optimiser with all modules in a list.")
         super().add_param_group(param_group)
 
@@ -245,7 +243,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if any(parameter.grad is not None for parameter in self._frozen):
+        if any(parameter.requires_grad and parameter.grad is not None for parameter in self._frozen):
             raise InputError(
                 "a parameter has a gradient that was frozen when the optimiser was made: make another after unfreezing."
             )
