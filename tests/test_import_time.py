@@ -4,6 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,26 @@ except ImportError as error:
     print(json.dumps({{"said": str(error)}}))
 """
     assert "needs PyTorch: pip install 'vastmax[torch]'" in run(program)["said"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["lm", "train", "text.txt", "-o", "m"],
+        ["lm", "score", "model", "text.txt"],
+        ["lm", "sample", "model"],
+        ["compare", "text.txt", "-o", "c"],
+        ["compare", "--list-methods"],
+        ["train", "text.txt", "-o", "m", "--engine", "torch"],
+    ],
+    ids=" ".join,
+)
+def test_without_torch_commands_say_what_to_install(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a word\n" * 9, encoding="utf-8")
+    hidden = "import sys; sys.modules['torch'] = None\nfrom vastmax.cli.app import run\nsys.exit(run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "PyTorch" in done.stderr and "pip install 'vastmax[" in done.stderr and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]

@@ -113,6 +113,11 @@ def run(arguments: list[str] | None = None) -> int:
     except VastmaxError as error:
         _tell(error, str(error))
         return BAD_INPUT
+    except ImportError as error:
+        if type(error) is not ImportError or error.name is not None:  # not one of vastmax's, which say what to install
+            raise
+        _tell(error, str(error))
+        return BAD_INPUT
     except MemoryError as error:
         complain(f"out of memory ({error}): give a smaller --dim or a higher --min-count.")
         return BAD_INPUT
