@@ -1,4 +1,4 @@
-"""Optimisers for models with large tables: rows without a gradient cost a step nothing."""
+"""SparseAwareOptimizer: one optimiser for dense and sparse gradients."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from functools import cached_property
 from numbers import Real
 from typing import Any
 
-try:
-    import torch
-except ImportError as error:
-    raise ImportError("vastmax.optimizers needs PyTorch: pip install 'vastmax[torch]'.") from error
-
+import torch
 from torch import Tensor, nn
 
 from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import CheckpointError, InputError
 from vastmax.layers import OutputLayer
-from vastmax.ops import adagrad_rows, adam_rows, coalesced, row_gradient
+from vastmax.ops import coalesced
+from vastmax.optimizers.row_steps import ROW_STEPS, first_row, here, process_groups, shard_with_gradient, start_adam
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
 
@@ -45,78 +42,12 @@ def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
     return list(found.values())
 
 
-def _adagrad_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
-    state["step"] += 1
-    adagrad_rows(_here(parameter), _here(state["sum"]), rows, gradients, rate)
-
-
-def _start_adam(parameter: Tensor, state: dict[str, Any]) -> None:
-    if not state:  # as in SparseAdam
-        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
-
-
-def _adam_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
-    _start_adam(parameter, state)
-    state["step"] += 1
-    moments = _here(state["exp_avg"]), _here(state["exp_avg_sq"])
-    adam_rows(_here(parameter), *moments, rows, gradients, state["step"], rate)
-
-
-def _here(tensor: Any) -> Tensor:
-    """Return the local shard of a DTensor, or the tensor itself."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
-def _first_row(tensor: Any) -> int:
-    """Return the first row of a DTensor's local shard; 0 for a plain tensor. Shards have equal sizes but for the last.
-
-    PyTorch's own function takes time in proportion to the rows.
-    """
-    if not hasattr(tensor, "to_local"):
-        return 0
-    rows, mesh = tensor.shape[0], tensor.device_mesh
-    return min(rows, -(-rows // mesh.size()) * mesh.get_local_rank())
-
-
-def _groups(tensor: Any) -> tuple[Any, ...]:
-    """Return the process groups over which a tensor is sharded: none if each process holds all of it."""
-    if not hasattr(tensor, "to_local"):
-        return ()
-    mesh, placements = tensor.device_mesh, tensor.placements
-    return tuple(mesh.get_group(place) for place, each in enumerate(placements) if not each.is_replicate())
-
-
-def _part(parameter: Any) -> Tensor:
-    """Return a DTensor's local shard, whose gradient shares memory with the shard of the DTensor's gradient."""
-    own = _here(parameter).detach()
-    gradient = parameter.grad
-    if gradient is None:
-        return own
-    if gradient.is_sparse:
-        parameter.grad = gradient = coalesced(gradient)
-        rows = gradient._indices()[0] - _first_row(parameter)
-        own.grad = row_gradient(rows, gradient._values(), own.shape, sparse=True, rising=True)
-    else:
-        own.grad = _here(gradient)
-    return own
+_WITHOUT_EFFECT = {"lr", "foreach", "fused", "capturable", "differentiable"}  # options that leave that step as it is
 
 
 def _plain(option: Any) -> Any:
     """Return an option of a parameter group; a tuple that a checkpoint returned as a list is a tuple again."""
     return tuple(option) if isinstance(option, list) else option
-
-
-def _sgd_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
-    _here(parameter).index_add_(0, rows, gradients.to(parameter.dtype), alpha=-rate)
-
-
-_ROW_STEPS = {
-    torch.optim.Adagrad: _adagrad_step,
-    torch.optim.SparseAdam: _adam_step,
-    torch.optim.SGD: _sgd_step,
-}
-"""torch's optimisers whose step on rows with a gradient is vastmax's; the state is in torch's layout."""
-_WITHOUT_EFFECT = {"lr", "foreach", "fused", "capturable", "differentiable"}  # options that leave that step as it is
 
 
 class SparseAwareOptimizer(torch.optim.Optimizer):
@@ -267,7 +198,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
 
         torch's own optimisers make many passes over such a gradient. They step those whose options were changed.
         """
-        step, group = _ROW_STEPS.get(type(optimizer)), optimizer.param_groups[0]
+        step, group = ROW_STEPS.get(type(optimizer)), optimizer.param_groups[0]
         adam = isinstance(optimizer, torch.optim.SparseAdam)
         if adam and (group.get("weight_decay") or group.get("amsgrad")):
             raise InputError("weight_decay and amsgrad would update every row of a sparse table: leave them out.")
@@ -279,12 +210,12 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
             gradient = parameter.grad
             if adam and gradient is not None and not gradient.is_sparse and group["lr"] == 0:
                 # torch.distributed.checkpoint creates the state that it loads into by such a step
-                _start_adam(parameter, self.state[parameter])
+                start_adam(parameter, self.state[parameter])
                 stepped.append(parameter)
             elif gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
                 parameter.grad = gradient = coalesced(gradient)
                 rows, values = gradient._indices()[0], gradient._values()
-                step(parameter, self.state[parameter], rows - _first_row(parameter), values, float(group["lr"]))
+                step(parameter, self.state[parameter], rows - first_row(parameter), values, float(group["lr"]))
                 stepped.append(parameter)
         return stepped
 
@@ -307,12 +238,12 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         squares: dict[tuple[Any, ...], float] = {}  # by the process groups over which to sum
         parameters = self._parameters()
         for parameter in parameters:
-            groups = _groups(parameter)
+            groups = process_groups(parameter)
             squares.setdefault(groups, 0.0)  # without a gradient too: every process joins the sum
             if parameter.grad is not None:
                 if parameter.grad.is_sparse:
                     parameter.grad = coalesced(parameter.grad)
-                values.append(parameter.grad._values() if parameter.grad.is_sparse else _here(parameter.grad))
+                values.append(parameter.grad._values() if parameter.grad.is_sparse else here(parameter.grad))
                 dtype = torch.promote_types(values[-1].dtype, torch.float32)
                 squares[groups] += float(torch.linalg.vector_norm(values[-1], dtype=dtype)) ** 2
         total = squares.pop((), 0.0)
@@ -410,10 +341,8 @@ class Shards:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """The parameter groups, with the shards that this process holds as parameters."""
-        return [
-            {**group, "params": [_part(each) if hasattr(each, "to_local") else each for each in group["params"]]}
-            for group in self._optimizer.param_groups
-        ]
+        groups = self._optimizer.param_groups
+        return [{**group, "params": list(map(shard_with_gradient, group["params"]))} for group in groups]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Step the optimiser."""
